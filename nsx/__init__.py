@@ -1,0 +1,33 @@
+"""nsx: the theory of negative sampling in JAX.
+
+Three ideas hold it together: a sampler is its log-weights; a loss is a function of scores; a game is its
+vector field. Submodules are loaded on first use, so `import nsx` costs little more than `import jax`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nsx import losses as losses
+    from nsx import samplers as samplers
+    from nsx import words as words
+
+_SUBMODULES = ("losses", "samplers", "words")
+
+try:
+    __version__ = version("nsx")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"nsx.{name}")
+    raise AttributeError(f"module 'nsx' has no attribute {name!r}; submodules: {', '.join(_SUBMODULES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_SUBMODULES, "__version__"])

@@ -1,0 +1,1 @@
+"""Independent oracles: NumPy float64, explicit loops, no jax and no nsx."""
