@@ -1,0 +1,58 @@
+# Two commands: `make reproduce` (environment, data, every claim, report) and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# compiled programs are kept between runs; an existing setting is honoured
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+
+.PHONY: help environment data reproduce report check test test-32 lint format lock clean
+
+help: ## this list
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+environment: $(STAMP) ## create .venv from the locked versions
+
+# the stamp is written last, so an interrupted install is taken up again
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nsx needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+data: environment ## fetch the real data into the user's cache (verified, once)
+	$(BIN)/python -m experiments fetch
+
+reproduce: environment data ## every claim at its default size, the figures and the report
+	$(BIN)/python -m experiments run
+	$(BIN)/python -m experiments report
+	$(BIN)/python -m experiments check
+
+report: environment ## rewrite paper_repro.md and the README's table from the results
+	$(BIN)/python -m experiments report
+
+check: environment ## judge the committed results again
+	$(BIN)/python -m experiments check
+
+test: environment ## the whole suite: lint, both precisions, every claim at its quick size
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2
+	NSX_PRECISION=32 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: environment ## format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## resolve the versions anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header \
+	  --extra test --extra experiments requirements.in pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and what is rebuilt
+	rm -rf $(VENV) .cache results

@@ -1,0 +1,1 @@
+"""One file per claim of the theory of negative sampling; `python -m experiments --help` runs them."""

@@ -1,0 +1,189 @@
+"""Command line: python -m experiments list | run | report | check | fetch."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import fnmatch
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments import _claim, _report
+
+CONSOLE = Console(stderr=False, highlight=False)
+COLOUR = {"supported": "green", "conditional": "yellow", "refuted": "red", "": "dim"}
+
+
+def select(patterns: list[str]) -> list[str]:
+    """The claims that names and globs stand for, in the order of the registry; exits 2 on an unknown one."""
+    known = list(_claim.claims())
+    chosen: set[str] = set()
+    for pattern in patterns or ["*"]:
+        hits = fnmatch.filter(known, "*" if pattern == "all" else pattern)
+        if not hits:
+            near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
+            hint = f" Did you mean {', '.join(near)}?" if near else " See: python -m experiments list"
+            CONSOLE.print(f"[red]no claim is called {pattern!r}.[/]{hint}", soft_wrap=True)
+            raise SystemExit(2)
+        chosen.update(hits)
+    return [slug for slug in known if slug in chosen]
+
+
+def command_list(_: argparse.Namespace) -> int:
+    """Claims with source and last verdict."""
+    results, grid = _report.read_results(), Table("claim", "source", "expected", "last verdict")
+    grid.add_column("statement", no_wrap=True, overflow="ellipsis")
+    for slug, claim in _report.described().items():
+        last = results.get(slug, {}).get("verdict", "")
+        verdict = f"[{COLOUR[last]}]{last or 'not run'}[/]"
+        grid.add_row(slug, claim.source, claim.expected, verdict, claim.statement)
+    CONSOLE.print(grid)
+    return 0
+
+
+def command_run(args: argparse.Namespace) -> int:
+    """Run claims with a progress bar, then a table of verdicts; 1 if anything is not as expected."""
+    import jax
+
+    jax.config.update("jax_enable_x64", args.precision == 64)
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from experiments import _run
+
+    slugs = select(args.claims)
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn())
+    times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn())
+    outcomes: list[_run.Outcome] = []
+    interrupted = False
+    _run.require_writable(args.out)
+    with Progress(*columns, *times, console=CONSOLE, speed_estimate_period=3600) as bar:
+        task = bar.add_task(slugs[0], total=len(slugs))
+        runs = _run.run_all(slugs, size=args.size, seed=args.seed, out=args.out, warn=bar.console.print)
+        try:
+            for outcome in runs:
+                outcomes.append(outcome)
+                bar.update(task, advance=1, description=slugs[min(len(outcomes), len(slugs) - 1)])
+                if not bar.console.is_terminal:
+                    bar.console.print(
+                        f"{outcome.slug}: {outcome.verdict or 'crashed'} ({outcome.seconds:.1f} s)"
+                    )
+        except KeyboardInterrupt:
+            interrupted = True
+    return 130 if close_run(outcomes, args.out, interrupted) else int(any(o.problems for o in outcomes))
+
+
+def close_run(outcomes: list, out: Path, interrupted: bool) -> bool:
+    """Print the closing table and what went wrong."""
+    grid = Table("claim", "verdict", "checks", "controls", "seconds")
+    for o in outcomes:
+        checks = f"{sum(c.passed for c in o.checks)} of {len(o.checks)}"
+        verdict = f"[{COLOUR[o.verdict]}]{o.verdict or 'crashed'}[/]"
+        grid.add_row(o.slug, verdict, checks, str(len(o.audit.failed)) if o.audit else "", f"{o.seconds:.1f}")
+    CONSOLE.print(grid)
+    for o in outcomes:
+        if o.error:
+            CONSOLE.print(o.trace, style="dim", markup=False)
+        for problem in o.problems:
+            CONSOLE.print(f"[red]{o.slug}:[/] ", end="")
+            CONSOLE.print(problem, markup=False, soft_wrap=True)
+    stands = sum(not o.problems for o in outcomes)
+    CONSOLE.print(f"{stands} of {len(outcomes)} claims as expected; results in {os.path.relpath(out)}")
+    if interrupted:
+        CONSOLE.print("[red]interrupted[/]: what is listed above is complete; run again for the rest.")
+    return interrupted
+
+
+def command_report(_: argparse.Namespace) -> int:
+    """Rewrite paper_repro.md and the README's table from the results."""
+    from experiments._run import write_atomically
+
+    write_atomically(_report.REPORT, _report.compose().encode())
+    write_atomically(_report.README, _report.readme().encode())
+    CONSOLE.print(f"wrote {_report.REPORT.name} and the table of {_report.README.name}")
+    return 0
+
+
+def command_check(_: argparse.Namespace) -> int:
+    """Judge the committed data again; 1 where results, report and figures disagree."""
+    found = list(_report.disagreements())
+    for line in found:
+        CONSOLE.print(line, style="red", markup=False, soft_wrap=True)
+    CONSOLE.print(f"{len(_report.read_results())} results checked, {len(found)} disagreements")
+    return int(bool(found))
+
+
+def command_fetch(args: argparse.Namespace) -> int:
+    """Fetch the real data into the user's cache."""
+    from experiments import data
+
+    try:
+        data.fetch(args.sources or None)
+    except (data.FetchFailed, data.UnknownSource) as error:
+        CONSOLE.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser("python -m experiments", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        sub.set_defaults(function=function)
+        if name == "run":
+            sub.add_argument(
+                "claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' runs all"
+            )
+            sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
+            sub.add_argument("--seed", type=int, default=0)
+            sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
+            sub.add_argument(
+                "--out", type=Path, help="folder of the results (figures/ at full size and 64 bits)"
+            )
+        if name == "fetch":
+            sub.add_argument(
+                "sources", nargs="*", metavar="SOURCE", help="names of sources; none fetches all"
+            )
+    return top
+
+
+def default_out(args: argparse.Namespace) -> Path:
+    """Only the default run writes to the committed folder."""
+    if args.size == "device":
+        return _report.FIGURES / "device"
+    if args.size == "full" and args.precision == 64 and args.seed == 0:
+        return _report.FIGURES
+    return _claim.ROOT / "results" / f"{args.size}-{args.precision}-seed{args.seed}"
+
+
+COMMANDS = {
+    "list": command_list,
+    "run": command_run,
+    "report": command_report,
+    "check": command_check,
+    "fetch": command_fetch,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the arguments and run the command; its exit status."""
+    args = parser().parse_args(argv)
+    if "out" in args:
+        args.out = (args.out or default_out(args)).resolve()
+    return args.function(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

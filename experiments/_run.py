@@ -1,0 +1,166 @@
+"""Run claims: compute, judge, draw, write; whatever happens to one, the others go on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import _claim, _style, data
+from experiments._claim import Audit, Check, Claim
+
+
+class Outcome(NamedTuple):
+    """What came of one claim; where it crashed, `error` is the exception and `trace` its traceback."""
+
+    slug: str
+    claim: Claim
+    seconds: float
+    verdict: str = ""
+    checks: tuple[Check, ...] = ()
+    audit: Audit | None = None
+    error: str = ""
+    trace: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """Why this run does not stand: a crash, an unexpected verdict, a check or a control without teeth."""
+        if self.error:
+            return [f"crashed: {self.error}"]
+        found = []
+        if self.verdict != self.claim.expected:
+            broken = [c.name for c in self.checks if not c.passed]
+            found.append(
+                f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}"
+            )
+        found += [f"no control overturns the check '{name}'" for name in self.audit.untested]
+        return found + [f"the control '{name}' escapes every check" for name in self.audit.escaped]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to disk, then rename: a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def require_writable(folder: Path) -> None:
+    """Raise before any work is done where results could not be written afterwards."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SystemExit(
+            f"cannot write results to {folder}: {error.strerror}. Choose another with --out."
+        ) from None
+
+
+def pack(fields: NamedTuple) -> bytes:
+    """The arrays of a Data tuple as npz bytes, the same bytes for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{k: np.asarray(v) for k, v in fields._asdict().items()})
+    return buffer.getvalue()
+
+
+def unpack(module: ModuleType, content: bytes) -> NamedTuple:
+    """The Data tuple of a claim from npz bytes."""
+    with np.load(io.BytesIO(content)) as arrays:
+        return module.Data(**arrays)
+
+
+def with_data_at_hand(size: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+    """The size with `corpus` or `dataset` None where it was not fetched: the synthetic part still runs."""
+    size = dict(size)
+    for name in ("corpus", "dataset"):
+        if size.get(name) and not data.available(size[name]):
+            warn(f"{size[name]}: data not fetched, real part left out; run: python -m experiments fetch")
+            size[name] = None
+    return size
+
+
+def evaluate(module: ModuleType, *, seed: int, **size: Any) -> tuple[NamedTuple, tuple[Check, ...], Audit]:
+    """Compute a claim and its controls at one size, and judge both."""
+    slug = module.__name__.rpartition(".")[2]
+    key, control_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), zlib.crc32(slug.encode())))
+    fields = jax.device_get(module.compute(key, **size))
+    checks = module.verdict(fields)
+    worlds = {name: module.verdict(w) for name, w in module.controls(control_key, fields, **size).items()}
+    return fields, checks, _claim.audit(checks, worlds)
+
+
+def as_record(claim: Claim, checks: Sequence[Check], audit: Audit, digest: str, **run: Any) -> dict[str, Any]:
+    """The JSON of a result; no times, no host names."""
+    return {
+        "claim": claim.statement,
+        "source": claim.source,
+        "verdict": _claim.judge(checks),
+        "checks": [c._asdict() | {"passed": c.passed} for c in checks],
+        "controls": audit.failed,
+        **run,
+        "dtype": "float64" if jax.config.jax_enable_x64 else "float32",
+        "device": jax.devices()[0].device_kind.lower(),
+        "versions": {p: version(p) for p in ("jax", "jaxlib", "numpy", "optax")},
+        "data": digest,
+    }
+
+
+def save(out: Path, slug: str, module: ModuleType, fields: NamedTuple, record: dict[str, Any]) -> None:
+    """Write data, figures, and last the record that vouches for them."""
+    content = pack(fields)
+    record = record | {"data": hashlib.sha256(content).hexdigest()}
+    fields, checks = (
+        unpack(module, content),
+        [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]],
+    )
+    fig = module.plot(fields)
+    _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
+    for suffix, image in _style.render(fig, stamp=f"nsx {slug} {record['data']}").items():
+        write_atomically(out / f"{slug}.{suffix}", image)
+    write_atomically(out / f"{slug}.npz", content)
+    write_atomically(out / f"{slug}.json", (json.dumps(record, indent=1, default=float) + "\n").encode())
+
+
+def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str], None]) -> Outcome:
+    """Run one claim and write its result; a crash becomes part of the outcome."""
+    start = time.perf_counter()
+    claim = _claim.describe(_claim.claims()[slug])
+    try:
+        module = _claim.load(slug)
+        arguments = with_data_at_hand(module.SIZES[size], warn)
+        fields, checks, audit = evaluate(module, seed=seed, **arguments)
+        record = as_record(claim, checks, audit, "", size={"name": size} | arguments, seed=seed)
+        save(out, slug, module, fields, record)
+        return Outcome(slug, claim, time.perf_counter() - start, record["verdict"], checks, audit)
+    except Exception as error:
+        summary = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Outcome(slug, claim, time.perf_counter() - start, error=summary, trace=traceback.format_exc())
+
+
+def run_all(slugs: Sequence[str], **options: Any) -> Iterator[Outcome]:
+    """Run claims one after another; compiled programs of one are not kept for the next."""
+    require_writable(options["out"])
+    for slug in slugs:
+        yield run_claim(slug, **options)
+        jax.clear_caches()

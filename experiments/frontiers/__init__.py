@@ -1,0 +1,1 @@
+"""Frontiers: adversarial games, hyperbolic space, approximate indexes, energies (chapters 000, 003)."""
