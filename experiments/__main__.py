@@ -75,9 +75,7 @@ def command_run(args: argparse.Namespace) -> int:
                 outcomes.append(outcome)
                 bar.update(task, advance=1, description=slugs[min(len(outcomes), len(slugs) - 1)])
                 if not bar.console.is_terminal:
-                    bar.console.print(
-                        f"{outcome.slug}: {outcome.verdict or 'crashed'} ({outcome.seconds:.1f} s)"
-                    )
+                    bar.console.print(f"{outcome.slug}: {outcome.verdict or 'crashed'} ({outcome.seconds:.1f} s)")
         except KeyboardInterrupt:
             interrupted = True
     return 130 if close_run(outcomes, args.out, interrupted) else int(any(o.problems for o in outcomes))
@@ -143,19 +141,13 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         sub.set_defaults(function=function)
         if name == "run":
-            sub.add_argument(
-                "claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' runs all"
-            )
+            sub.add_argument("claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' runs all")
             sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
             sub.add_argument("--seed", type=int, default=0)
             sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
-            sub.add_argument(
-                "--out", type=Path, help="folder of the results (figures/ at full size and 64 bits)"
-            )
+            sub.add_argument("--out", type=Path, help="folder of the results (figures/ at full size and 64 bits)")
         if name == "fetch":
-            sub.add_argument(
-                "sources", nargs="*", metavar="SOURCE", help="names of sources; none fetches all"
-            )
+            sub.add_argument("sources", nargs="*", metavar="SOURCE", help="names of sources; none fetches all")
     return top
 
 

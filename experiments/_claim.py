@@ -137,11 +137,7 @@ def claims() -> dict[str, Path]:
 def describe(file: Path) -> Claim:
     """The CLAIM of a file, read without importing it (so that listing claims does not start jax)."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Call)
-            and node.targets[0].id == "CLAIM"
-        ):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.targets[0].id == "CLAIM":
             return Claim(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
     raise ValueError(f"{file.name} has no CLAIM = Claim(...) written with literal keywords.")
 

@@ -43,9 +43,7 @@ class Outcome(NamedTuple):
         found = []
         if self.verdict != self.claim.expected:
             broken = [c.name for c in self.checks if not c.passed]
-            found.append(
-                f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}"
-            )
+            found.append(f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}")
         found += [f"no control overturns the check '{name}'" for name in self.audit.untested]
         return found + [f"the control '{name}' escapes every check" for name in self.audit.escaped]
 
@@ -72,9 +70,7 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SystemExit(
-            f"cannot write results to {folder}: {error.strerror}. Choose another with --out."
-        ) from None
+        raise SystemExit(f"cannot write results to {folder}: {error.strerror}. Choose another with --out.") from None
 
 
 def pack(fields: NamedTuple) -> bytes:

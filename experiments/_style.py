@@ -30,9 +30,7 @@ def panels(columns: int, rows: int = 1, *, width: float = 3.5, height: float = 2
 
 def theory(ax: Axes, x: Any, y: Any, *, label: str | None = None, **kwargs: Any) -> None:
     """A predicted curve: black, dashed, above the measurement."""
-    ax.plot(
-        x, y, **{"color": "black", "linestyle": "--", "linewidth": 1.1, "zorder": 5, "label": label} | kwargs
-    )
+    ax.plot(x, y, **{"color": "black", "linestyle": "--", "linewidth": 1.1, "zorder": 5, "label": label} | kwargs)
 
 
 def measured(ax: Axes, x: Any, y: Any, *, band: Any = None, label: str | None = None, **kwargs: Any) -> None:

@@ -60,9 +60,7 @@ class TestClaim:
         fig = module.plot(restored)
         for ax in fig.axes:
             if ax.axison and ax.get_label() != "<colorbar>":
-                assert ax.get_xlabel() or not any(t.get_visible() for t in ax.get_xticklabels()), (
-                    "x axis unlabelled"
-                )
+                assert ax.get_xlabel() or not any(t.get_visible() for t in ax.get_xticklabels()), "x axis unlabelled"
         _style.finish(fig, slug, module.CLAIM, module.CLAIM.expected, checks)
         images = _style.render(fig, stamp="test")
         assert images["png"].startswith(b"\x89PNG")

@@ -83,9 +83,7 @@ def test_source_file(file):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             roots = {node.module.split(".")[0]}
         foreign = (
-            roots
-            - sys.stdlib_module_names
-            - {"jax", "jaxlib", "numpy", "optax", "flax", "jaxtyping", "scipy", "nsx"}
+            roots - sys.stdlib_module_names - {"jax", "jaxlib", "numpy", "optax", "flax", "jaxtyping", "scipy", "nsx"}
         )
         assert not foreign, f"line {node.lineno}: nsx may not import {foreign}"
     unknown = set(cited_keys(text)) - KEYS
@@ -111,17 +109,11 @@ def test_every_reference_is_used_once_and_unique():
 def test_examples(module, monkeypatch):
     """Docstring examples run; jax, jnp, np and nsx are at hand in them."""
     module = importlib.import_module(module)
-    files = {
-        inspect.getmodule(v) for v in vars(module).values() if inspect.isfunction(v) or inspect.isclass(v)
-    }
+    files = {inspect.getmodule(v) for v in vars(module).values() if inspect.isfunction(v) or inspect.isclass(v)}
     names = {"jax": jax, "jnp": jnp, "np": np, "nsx": nsx}
     for part in {module, *(f for f in files if f and f.__name__.startswith("nsx."))}:
-        for test in doctest.DocTestFinder(exclude_empty=True).find(
-            part, globs=vars(part) | vars(module) | names
-        ):
-            result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(
-                test
-            )
+        for test in doctest.DocTestFinder(exclude_empty=True).find(part, globs=vars(part) | vars(module) | names):
+            result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test)
             assert not result.failed, test.name
 
 
@@ -196,9 +188,7 @@ def test_readme_code_runs(block, tmp_path, monkeypatch):
 
 
 def test_import_is_light_and_lazy():
-    code = (
-        "import sys, nsx; sys.exit(any(m in sys.modules for m in ('optax', 'flax', 'scipy', 'matplotlib')))"
-    )
+    code = "import sys, nsx; sys.exit(any(m in sys.modules for m in ('optax', 'flax', 'scipy', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'lossess'"):
         nsx.lossess  # noqa: B018
@@ -216,9 +206,7 @@ def test_lock_pins_every_requirement_with_hashes():
     pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.M))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = {
-        re.split(r"[\[>=]", r)[0] for r in project["dependencies"] + extras["experiments"] + extras["test"]
-    }
+    wanted = {re.split(r"[\[>=]", r)[0] for r in project["dependencies"] + extras["experiments"] + extras["test"]}
     assert wanted - {"nsx"} <= pinned
     assert lock.count("--hash=sha256:") >= len(pinned)
     assert "://" not in lock, "the lock names no host"

@@ -78,9 +78,7 @@ def replicate(key, dimension, negatives, binary, softmax):
     p = jax.nn.softmax(jnp.append(scores, positive))
     softmax_closed = forces(centre, table, 0, noise, 1 - p[-1], p[:-1])
     weights = jax.grad(lambda s, n: -softmax(s, n), argnums=(0, 1))(positive, scores)
-    size = jnp.maximum(
-        jnp.max(jnp.abs(table)), jnp.max(jnp.abs(centre))
-    )  # a force is a weight in [0, 1] times these
+    size = jnp.maximum(jnp.max(jnp.abs(table)), jnp.max(jnp.abs(centre)))  # a force is a weight in [0, 1] times these
     return (
         largest_gap(gradients(binary, centre, table, 0, noise), closed) / size,
         largest_gap(gradients(softmax, centre, table, 0, noise), softmax_closed) / size,
@@ -176,8 +174,6 @@ def plot(data):
         xlabel="score of the pair $s$ (nats)",
         ylabel="weight of the force",
     )
-    far.set(
-        title="and it dies as $e^{-|s|}$", xlabel="score of the pair $s$ (nats)", ylabel="weight of the force"
-    )
+    far.set(title="and it dies as $e^{-|s|}$", xlabel="score of the pair $s$ (nats)", ylabel="weight of the force")
     shared.set(title="InfoNCE: the pushes share the pull", xlabel="score of one noise word (nats)")
     return fig
