@@ -43,8 +43,8 @@ check: environment ## judge the committed results again
 test: environment ## the whole suite: lint, both precisions, every claim at its quick size
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2
-	NSX_PRECISION=32 $(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	NSX_PRECISION=32 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
 
 lint: environment ## format and lint
 	$(BIN)/ruff format .

@@ -100,9 +100,12 @@ def evaluate(module: ModuleType, *, seed: int, **size: Any) -> tuple[NamedTuple,
     """Compute a claim and its controls at one size, and judge both."""
     slug = module.__name__.rpartition(".")[2]
     key, control_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), zlib.crc32(slug.encode())))
-    fields = jax.device_get(module.compute(key, **size))
+    with jax.numpy_rank_promotion("allow"):
+        fields = jax.device_get(module.compute(key, **size))
+        with jax.debug_key_reuse(False):  # worlds may share their randomness on purpose
+            others = jax.device_get(module.controls(control_key, fields, **size))
     checks = module.verdict(fields)
-    worlds = {name: module.verdict(w) for name, w in module.controls(control_key, fields, **size).items()}
+    worlds = {name: module.verdict(world) for name, world in others.items()}
     return fields, checks, _claim.audit(checks, worlds)
 
 

@@ -178,9 +178,10 @@ def test_listing_does_not_start_jax():
     assert subprocess.run([sys.executable, "-c", code], cwd=_claim.ROOT, capture_output=True).returncode == 0
 
 
-def test_missing_data_leaves_out_the_real_part_and_says_so():
+def test_missing_data_leaves_out_the_real_part_and_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("NSX_DATA_DIR", str(tmp_path))
     said = []
-    size = _run.with_data_at_hand({"corpus": "no-such-source", "steps": 3}, said.append)
+    size = _run.with_data_at_hand({"corpus": "shakespeare", "steps": 3}, said.append)
     assert size == {"corpus": None, "steps": 3}
     assert "python -m experiments fetch" in said[0]
 
