@@ -75,9 +75,7 @@ def alias_table(log_weights: Float[ArrayLike, " n"]) -> AliasTable:
     host = np.asarray(log_weights).astype(np.float64)
     require_log_weights(host, ndim=1)
     if host.size > MOST_SLOTS:
-        raise ValueError(
-            f"alias_table holds at most 2^30 candidates, got {host.size}. Split the law in two levels."
-        )
+        raise ValueError(f"alias_table holds at most 2^30 candidates, got {host.size}. Split the law in two levels.")
     slots = max(FEWEST_SLOTS, 1 << (host.size - 1).bit_length())
     threshold, alias = _match(_units(host, slots))
     return AliasTable(jnp.asarray(threshold), jnp.asarray(alias))
@@ -110,8 +108,9 @@ def _match(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     surplus = np.cumsum(units[large] - SLOT_UNITS)
     # a deficit is filled by the one large slot whose surplus covers its start; what this overdraws from that
     # slot is filled by the next large slot in turn
-    alias[small] = large[np.searchsorted(surplus, deficit[:-1], side="right")]
-    overdrawn = deficit[np.searchsorted(deficit[:-1], surplus, side="left")] - surplus
+    stop = np.searchsorted(deficit[:-1], surplus, side="left")
+    alias[small] = np.repeat(large.astype(np.int32), np.diff(stop, prepend=0))
+    overdrawn = deficit[stop] - surplus
     threshold[large] = (SLOT_UNITS - overdrawn).astype(np.uint32)
     alias[large] = np.where(overdrawn > 0, np.roll(large, -1), large)
     return threshold, alias

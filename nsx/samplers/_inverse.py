@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, require_log_weights
-from nsx._numerics import masked_logsumexp
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.samplers._alias import random_words
+from nsx.samplers._laws import log_normalize
 
 Wide = tuple[Array, Array]  # a 64-bit unsigned integer as its high and low 32 bits
 
@@ -60,10 +60,10 @@ def draw_inverse(
 
 @partial(jax.jit, static_argnames="shape")
 def _draw(key: Array, log_weights: Array, *, shape: tuple[int, ...]) -> Array:
-    log_total = masked_logsumexp(log_weights)
-    sums = _cumulative(jnp.exp(log_weights - log_total))
+    log_q = log_normalize(log_weights)
+    sums = _cumulative(jnp.exp(log_q))
     coin = _scale_down(random_words(key, shape), (sums[0][-1], sums[1][-1]))
-    return jnp.where(jnp.isfinite(log_total), _first_above(sums, coin), -1)
+    return jnp.where(jnp.max(log_q) > -jnp.inf, _first_above(sums, coin), -1)
 
 
 def _cumulative(mass: Array) -> Wide:
@@ -98,14 +98,27 @@ def _first_above(sums: Wide, coin: Wide) -> Array:
     """The first index whose running sum exceeds the coin; there is one, since the coin is below the last."""
     size = sums[0].shape[0]
 
-    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def unsettled(bounds: tuple[Array, Array]) -> Array:
+        return jnp.any(bounds[0] < bounds[1])
+
+    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         mid = low + (high - low) // 2
         at_high = sums[0].at[mid].get(mode="promise_in_bounds")
         at_low = sums[1].at[mid].get(mode="promise_in_bounds")
         above = (at_high > coin[0]) | ((at_high == coin[0]) & (at_low > coin[1]))
-        return jnp.where(above, low, mid + 1), jnp.where(above, mid, high)
+        return jnp.where(above, low, jnp.minimum(mid + 1, high)), jnp.where(above, mid, high)
 
-    first = jnp.zeros(coin[0].shape, jnp.int32)
-    bounds = (first, jnp.full_like(first, size - 1))
-    return jax.lax.fori_loop(0, (size - 1).bit_length(), halve, bounds)[1]
+    before, bucket = _guide(sums[0], coin[0])
+    start = before.at[bucket].get(mode="promise_in_bounds")
+    stop = before.at[bucket + 1].get(mode="promise_in_bounds")
+    return jax.lax.while_loop(unsettled, halve, (start, jnp.minimum(stop, size - 1)))[1]
+
+
+def _guide(sums: Array, coin: Array) -> tuple[Array, Array]:
+    """How many running sums lie below each bucket of leading bits, and the coins' buckets: most of the search."""
+    bits = max((sums.shape[0] - 1).bit_length() - 1, 1)
+    last = 2**bits + 1  # the total is 2^63 up to rounding, so all but stray sums fall under 2^bits
+    bucket_of = lambda high: jnp.minimum((high >> (31 - bits)).astype(jnp.int32), last)
+    counts = jnp.zeros(last + 2, jnp.int32).at[bucket_of(sums) + 1].add(1, indices_are_sorted=True)
+    return jnp.cumsum(counts), bucket_of(coin)

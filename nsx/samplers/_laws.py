@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_finite, require_log_weights
+from nsx._checks import as_float, is_concrete, require_finite, require_log_weights, require_positive
 from nsx._numerics import masked_logsumexp, per_row
 from nsx._types import Array, ArrayLike, Float, Int
 
@@ -32,7 +33,7 @@ def power(counts: Float[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "..."
     Exact. Discontinuous at exponent 0 where a count is 0: the law jumps to include it.
 
     Example:
-        >>> jnp.exp(power(jnp.array([16.0, 1.0, 0.0]), exponent=0.75)).tolist()
+        >>> jnp.exp(power(jnp.array([16.0, 1.0, 0.0]), exponent=0.75)).round().tolist()
         [8.0, 1.0, 0.0]
 
     References:
@@ -40,25 +41,172 @@ def power(counts: Float[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "..."
     """
     counts = _as_counts(counts)
     require_finite("exponent", exponent, advice="Use 0 for the uniform law.")
-    exponent = jnp.asarray(exponent, dtype=counts.dtype)
+    exponent = per_row(jnp.asarray(exponent))
     seen = counts > 0
     log_counts = jnp.log(jnp.where(seen, counts, 1))
-    weights = jnp.where(seen | (per_row(exponent) == 0), per_row(exponent) * log_counts, -jnp.inf)
+    weights = jnp.where(seen | (exponent == 0), exponent * log_counts, -jnp.inf)
     require_log_weights(weights)
     return weights
 
 
 def _as_counts(counts: ArrayLike) -> Array:
     """Counts as floats: integers beyond int32 must not wrap on their way to the device."""
-    if is_concrete(counts):
-        host = np.asarray(counts)
-        if host.ndim == 0 or host.shape[-1] == 0:
-            raise ValueError(f"counts need a last axis of n >= 1 candidates, got shape {host.shape}.")
-        if not np.all(host >= 0):
-            raise ValueError(f"counts must be >= 0, got {host[~(host >= 0)][0]}. Drop or clip them first.")
-        if not np.issubdtype(host.dtype, np.inexact):
-            return jnp.asarray(host.astype(np.float64).astype(jnp.result_type(float)))
+    if not is_concrete(counts):
+        return as_float("counts", counts)
+    host = np.asarray(counts)
+    if host.ndim == 0 or host.shape[-1] == 0:
+        raise ValueError(f"counts need a last axis of n >= 1 candidates, got shape {host.shape}.")
+    good = (host >= 0) & (host < np.inf)
+    if not np.all(good):
+        raise ValueError(f"counts must be finite and >= 0, got {host[~good][0]}. Drop or clip them first.")
+    if host.dtype.kind in "iub":
+        return jnp.asarray(host.astype(jax.dtypes.canonicalize_dtype(float)))
     return as_float("counts", counts)
+
+
+def gibbs(distance: Float[ArrayLike, "... n"], *, sharpness: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:
+    r"""Gibbs law of a distance: the nearer the likelier.
+
+    $$w_i = -\alpha d_i, \qquad q_i \propto e^{-\alpha d_i}.$$
+
+    Args:
+        distance: from the anchor to each candidate, shape `(..., n)`, any unit; +inf is no candidate.
+        sharpness: alpha, in the inverse unit, a scalar or one per row, shape `(...)`; 0 is uniform, a negative
+            one prefers the far.
+
+    Returns:
+        Log-weights, shape `(..., n)`, nats; -inf with derivative 0 where the distance is infinite, whatever
+        the sharpness.
+
+    Raises:
+        ValueError: sharpness not finite, distance NaN or -inf, or a row without candidate. Traced, these give
+            NaN, +inf and a row of -inf.
+
+    Exact.
+
+    Example:
+        >>> gibbs(jnp.array([0.0, 1.5, jnp.inf]), sharpness=2.0).tolist()
+        [-0.0, -3.0, -inf]
+
+    References:
+        [lecun2006tutorial]
+    """
+    distance = as_float("distance", distance)
+    require_finite("sharpness", sharpness, advice="Use argmin of the distance for the sharp limit.")
+    absent = distance == jnp.inf
+    weights = jnp.where(absent, -jnp.inf, -per_row(jnp.asarray(sharpness)) * jnp.where(absent, 0, distance))
+    require_log_weights(weights)
+    return weights
+
+
+def maxent(features: Float[ArrayLike, "... n m"], multipliers: Float[ArrayLike, " m"]) -> Float[Array, "... n"]:
+    r"""Maximum-entropy law with the given Lagrange multipliers: the flattest law of its moments E[f].
+
+    $$w_i = \sum_a \lambda_a f_{ia}, \qquad q = \arg\max_p H(p) \;\text{subject to}\; E_p[f] = E_q[f].$$
+
+    Args:
+        features: m moments of each candidate, shape `(..., n, m)`, finite.
+        multipliers: lambda, shape `(m,)`, in the inverse units of the features.
+
+    Returns:
+        Log-weights, shape `(..., n)`, nats.
+
+    Raises:
+        ValueError: shapes that do not fit, or entries that are not finite. Traced, the latter give NaN.
+
+    Exact, with the product taken at the highest precision of the device.
+
+    Example:
+        >>> maxent(jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.array([0.5, -1.0])).tolist()
+        [0.5, -1.5]
+
+    References:
+        [jaynes1957information]
+    """
+    features, multipliers = as_float("features", features), as_float("multipliers", multipliers)
+    if features.ndim < 2 or multipliers.shape != features.shape[-1:]:
+        raise ValueError(
+            f"features must be (..., n, m) and multipliers (m,), got {features.shape} and {multipliers.shape}."
+        )
+    require_finite("features", features, advice="Drop a candidate with `exclude`.")
+    weights = jnp.matmul(features, multipliers, precision="highest")
+    require_log_weights(weights)
+    return weights
+
+
+def from_scores(scores: Float[ArrayLike, "... n"], *, temperature: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:
+    r"""Softmax law of scores: the model itself, or a stale copy of it, as the sampler.
+
+    $$w_i = s_i / \tau.$$
+
+    Args:
+        scores: shape `(..., n)`, larger is closer; -inf is no candidate.
+        temperature: tau > 0, in the unit of the scores, a scalar or one per row, shape `(...)`.
+
+    Returns:
+        Log-weights, shape `(..., n)`, nats; -inf with derivative 0 where the score is -inf.
+
+    Raises:
+        ValueError: temperature not positive, scores NaN or +inf, or a row without candidate. Traced, a
+            temperature of 0 gives infinities or NaN, and a negative one reverses the order.
+
+    Exact. Put `jax.lax.stop_gradient` around the scores where the sampler must not be trained.
+
+    Example:
+        >>> from_scores(jnp.array([1.0, -jnp.inf]), temperature=0.5).tolist()
+        [2.0, -inf]
+
+    References:
+        [bengio2008adaptive]
+    """
+    scores = as_float("scores", scores)
+    require_positive("temperature", temperature, advice="Use `hardest` for the limit of temperature 0.")
+    absent = jnp.isneginf(scores)
+    weights = jnp.where(absent, -jnp.inf, jnp.where(absent, 0, scores) / per_row(jnp.asarray(temperature)))
+    require_log_weights(weights)
+    return weights
+
+
+def probabilities(log_weights: Float[ArrayLike, "... n"]) -> Float[Array, "... n"]:
+    r"""Normalised probabilities of a sampler.
+
+    $$q_i = e^{w_i} / \textstyle\sum_j e^{w_j}.$$
+
+    Args:
+        log_weights: shape `(..., n)`, nats, any common shift.
+
+    Returns:
+        Probabilities, shape `(..., n)`, summing to 1; exactly 0 with derivative 0 at -inf.
+
+    Raises:
+        ValueError: a row without mass, NaN or +inf. Traced, a row without mass is all 0.
+
+    Exact to rounding, for weights that span any range.
+
+    Example:
+        >>> probabilities(jnp.array([1e4, 1e4, -jnp.inf])).tolist()
+        [0.5, 0.5, 0.0]
+
+    References:
+        [lecun2006tutorial]
+    """
+    log_weights = as_float("log_weights", log_weights)
+    require_log_weights(log_weights)
+    return jnp.exp(log_normalize(log_weights))
+
+
+def log_normalize(log_weights: Array) -> Array:
+    """Log-probabilities; a row without mass stays all -inf instead of NaN."""
+    top, log_total = _log_total(log_weights)
+    return (log_weights - top[..., None]) - log_total[..., None]
+
+
+def _log_total(log_weights: Array) -> tuple[Array, Array]:
+    """The largest log-weight, and log sum exp above it: apart, for at 1e4 their sum drops log 2 to 3 digits."""
+    top = jnp.max(log_weights, axis=-1)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isneginf(top), 0, top))
+    log_total = masked_logsumexp(log_weights - top[..., None])
+    return top, jnp.where(jnp.isneginf(log_total), 0, log_total)
 
 
 def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."]) -> Float[Array, "..."]:
@@ -94,14 +242,13 @@ def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."])
     size = log_weights.shape[-1]
     inside = (ids >= 0) & (ids < size)
     safe = jnp.where(inside, ids, 0)
-    log_total = masked_logsumexp(log_weights)
-    log_total = jnp.where(jnp.isneginf(log_total), 0, log_total)
+    top, log_total = _log_total(log_weights)
     if log_weights.ndim == 1:
         chosen = log_weights.at[safe].get(mode="promise_in_bounds")
     else:
         chosen = jnp.take_along_axis(log_weights, safe, axis=-1)
-        log_total = log_total[..., None]
-    return jnp.where(inside, chosen - log_total, jnp.nan)
+        top, log_total = top[..., None], log_total[..., None]
+    return jnp.where(inside, (chosen - top) - log_total, jnp.nan)
 
 
 def _require_ids(ids: Array, shape: tuple[int, ...]) -> None:
@@ -116,6 +263,4 @@ def _require_ids(ids: Array, shape: tuple[int, ...]) -> None:
         host = np.asarray(ids)
         bad = host[(host < 0) | (host >= shape[-1])]
         if bad.size:
-            raise ValueError(
-                f"ids must be in [0, {shape[-1]}), got {bad[0]}. Mask or drop such entries first."
-            )
+            raise ValueError(f"ids must be in [0, {shape[-1]}), got {bad[0]}. Mask or drop such entries first.")
