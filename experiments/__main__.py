@@ -127,7 +127,7 @@ def command_fetch(args: argparse.Namespace) -> int:
 
     try:
         data.fetch(args.sources or None)
-    except (data.FetchFailed, data.UnknownSource) as error:
+    except (data.FetchFailed, ValueError) as error:
         CONSOLE.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     return 0
