@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -118,11 +119,16 @@ def inclusion_probability(
     top_ids(log_weights, k, name="log_weights")
     num_nodes = max(256, math.ceil(26 * math.sqrt(k))) if num_nodes is None else num_nodes
     require_count("num_nodes", num_nodes, minimum=2)
-    rows = log_weights.reshape(-1, log_weights.shape[-1])
-    return jax.vmap(lambda row: _included(log_normalize(row), k, num_nodes))(rows).reshape(log_weights.shape)
+    rows = log_normalize(log_weights).reshape(-1, log_weights.shape[-1])
+    return _included(rows, k=k, num_nodes=num_nodes).reshape(log_weights.shape)
 
 
-def _included(log_q: Array, k: int, num_nodes: int) -> Array:
+@partial(jax.jit, static_argnames=("k", "num_nodes"))
+def _included(log_q: Array, *, k: int, num_nodes: int) -> Array:
+    return jax.vmap(lambda row: _included_row(row, k, num_nodes))(log_q)
+
+
+def _included_row(log_q: Array, k: int, num_nodes: int) -> Array:
     possible = log_q > -jnp.inf
     if k == log_q.shape[0]:
         return possible.astype(log_q.dtype)
