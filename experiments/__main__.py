@@ -1,4 +1,4 @@
-"""Command line: python -m experiments list | run | report | check | fetch."""
+"""Command line: python -m experiments list | run | draw | report | check | fetch."""
 
 from __future__ import annotations
 
@@ -102,6 +102,19 @@ def close_run(outcomes: list, out: Path, interrupted: bool) -> bool:
     return interrupted
 
 
+def command_draw(args: argparse.Namespace) -> int:
+    """Draw figures again from the saved data, without computing anything."""
+    from experiments import _run
+
+    results = _report.read_results(args.out)
+    for slug in select(args.claims):
+        if slug in results:
+            content = (args.out / f"{slug}.npz").read_bytes()
+            _run.draw(args.out, slug, _claim.load(slug), content, results[slug])
+            CONSOLE.print(f"drew {slug}")
+    return 0
+
+
 def command_report(_: argparse.Namespace) -> int:
     """Rewrite paper_repro.md and the README's table from the results."""
     from experiments._run import write_atomically
@@ -140,8 +153,11 @@ def parser() -> argparse.ArgumentParser:
     for name, function in COMMANDS.items():
         sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         sub.set_defaults(function=function)
+        if name in ("run", "draw"):
+            sub.add_argument("claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' means all")
+        if name == "draw":
+            sub.add_argument("--out", type=Path, default=_report.FIGURES, help="folder of the results")
         if name == "run":
-            sub.add_argument("claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' runs all")
             sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
             sub.add_argument("--seed", type=int, default=0)
             sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
@@ -163,6 +179,7 @@ def default_out(args: argparse.Namespace) -> Path:
 COMMANDS = {
     "list": command_list,
     "run": command_run,
+    "draw": command_draw,
     "report": command_report,
     "check": command_check,
     "fetch": command_fetch,

@@ -126,19 +126,21 @@ def as_record(claim: Claim, checks: Sequence[Check], audit: Audit, digest: str, 
 
 
 def save(out: Path, slug: str, module: ModuleType, fields: NamedTuple, record: dict[str, Any]) -> None:
-    """Write data, figures, and last the record that vouches for them."""
+    """Write figures and data, and last the record that vouches for them."""
     content = pack(fields)
     record = record | {"data": hashlib.sha256(content).hexdigest()}
-    fields, checks = (
-        unpack(module, content),
-        [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]],
-    )
-    fig = module.plot(fields)
+    draw(out, slug, module, content, record)
+    write_atomically(out / f"{slug}.npz", content)
+    write_atomically(out / f"{slug}.json", (json.dumps(record, indent=1, default=float) + "\n").encode())
+
+
+def draw(out: Path, slug: str, module: ModuleType, content: bytes, record: dict[str, Any]) -> None:
+    """Draw a claim's figures from its saved data and its record."""
+    checks = [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]]
+    fig = module.plot(unpack(module, content))
     _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
     for suffix, image in _style.render(fig, stamp=f"nsx {slug} {record['data']}").items():
         write_atomically(out / f"{slug}.{suffix}", image)
-    write_atomically(out / f"{slug}.npz", content)
-    write_atomically(out / f"{slug}.json", (json.dumps(record, indent=1, default=float) + "\n").encode())
 
 
 def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str], None]) -> Outcome:
