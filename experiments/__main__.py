@@ -47,6 +47,9 @@ def command_list(_: argparse.Namespace) -> int:
 
 def command_run(args: argparse.Namespace) -> int:
     """Run claims with a progress bar, then a table of verdicts; 1 if anything is not as expected."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_claim.ROOT / ".cache" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     import jax
 
     jax.config.update("jax_enable_x64", args.precision == 64)
