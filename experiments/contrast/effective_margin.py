@@ -34,17 +34,14 @@ SIZES = {
 }
 GAPS = np.linspace(-12.0, 12.0, 97)  # (positive score - threshold) / temperature
 TEMPERATURES = np.array([0.01, 0.1, 1.0])
-NEGATIVE_SCORE = 0.3
-SHIFT = 0.25
+NEGATIVE_SCORE, SHIFT = 0.3, 0.25
 SPREADS = np.linspace(0.0, 0.5, 11)
 SPREAD_COUNT, SPREAD_TEMPERATURE = 64, 0.1
 
 
 class Data(NamedTuple):
     """Equal negatives: counts (k,); threshold, and how far it moves with them, (k, tau); loss and tau * slope
-    (k, tau, gaps).
-
-    Unequal negatives, (replicates, spreads): threshold, closed form, largest and mean negative.
+    (k, tau, gaps). Unequal, (replicates, spreads): threshold, closed form, largest and mean negative.
     """
 
     counts: jax.Array
@@ -121,29 +118,21 @@ def verdict(data):
     rounding = (scores / tau)[..., None] + 4 * eps * np.abs(GAPS)
     curve, force = np.log1p(np.exp(-GAPS)), -1 / (1 + np.exp(GAPS))
     below, above, tail = GAPS <= -8, GAPS >= 8, np.exp(-8.0)  # softplus(x) - x <= e^-x
-    slope, intercept = np.polyfit(
-        GAPS[above], np.log(np.maximum(data.loss[..., above], 1e-30)).reshape(-1, above.sum()).T, 1
-    )
+    falling = np.log(np.maximum(data.loss[..., above], 1e-30)).reshape(-1, above.sum())
+    slope, intercept = np.polyfit(GAPS[above], falling.T, 1)
     most = data.spread_largest + SPREAD_TEMPERATURE * np.log(SPREAD_COUNT)
     least = np.maximum(data.spread_largest, data.spread_mean + SPREAD_TEMPERATURE * np.log(SPREAD_COUNT))
     summed = 8 * eps * SPREAD_COUNT  # a sum of that many terms, of scores of order 1
+    far, here = data.loss[..., below], data.loss[..., GAPS == 0]
+    literal = (
+        close("loss = log(1 + K exp((beta - alpha) / tau))", curve, data.loss, rounding),
+        close("far below, loss = (m_eff - alpha) / tau", -GAPS[below], far, tail + rounding[..., below]),
+        at_most("at the threshold the loss is negligible, as a hinge's", 0, here, rounding.max()),
+        close("the margin stays when all scores move", 0, data.moved / SHIFT, scores.max() / SHIFT),
+    )
     return (
-        at_its_word(close("loss = log(1 + K exp((beta - alpha) / tau))", curve, data.loss, rounding)),
-        at_its_word(
-            close(
-                "far below, loss = (m_eff - alpha) / tau",
-                -GAPS[below],
-                data.loss[..., below],
-                tail + rounding[..., below],
-            )
-        ),
-        at_its_word(
-            at_most(
-                "at the threshold the loss is negligible, as a hinge's", 0, data.loss[..., GAPS == 0], rounding.max()
-            )
-        ),
-        at_its_word(close("the margin stays when all scores move", 0, data.moved / SHIFT, scores.max() / SHIFT)),
-        close("loss at the threshold", np.log(2), data.loss[..., GAPS == 0], rounding[..., GAPS == 0]),
+        *map(at_its_word, literal),
+        close("loss at the threshold", np.log(2), here, rounding[..., GAPS == 0]),
         close("tau * slope of the loss, from -1 below to 0 above", force, data.slope, rounding),
         close("exponent of the loss above the threshold", -1, slope, tail),
         close("prefactor of the loss above the threshold", 1, np.exp(intercept), 4 * tail),
@@ -169,8 +158,7 @@ def averaged(positive, negatives, *, temperature, where):
 
 
 def twice(positive, negatives, *, temperature, where):
-    double, mask = jnp.tile(negatives, 2), jnp.tile(where, 2)
-    return losses.info_nce(positive, double, temperature=temperature, where=mask)
+    return losses.info_nce(positive, jnp.tile(negatives, 2), temperature=temperature, where=jnp.tile(where, 2))
 
 
 def centred(positive, negatives, *, temperature, where):
@@ -189,56 +177,43 @@ def controls(key, data, *, replicates, largest):
     }
 
 
+def plot_curve(ax, data):
+    shown = np.abs(GAPS) <= 5
+    x, loss, force = GAPS[shown], data.loss[..., shown], -data.slope[..., shown]
+    curves = ((loss, np.log1p(np.exp(-x)), "loss (nats)"), (force, 1 / (1 + np.exp(x)), r"force $\times\ \tau$"))
+    for values, predicted, label in curves:
+        flat = values.reshape(-1, len(x))
+        band = (flat.min(axis=0), flat.max(axis=0))
+        measured(ax, x, np.median(flat, axis=0), band=band, label=label, markevery=4)
+        theory(ax, x, predicted)
+    ax.plot(x, np.maximum(-x, 0), color="0.55", linestyle=":", label="a hinge")
+    ax.annotate(r"$\log 2$", (0, np.log(2)), (0.8, 1.5), arrowprops={"arrowstyle": "-", "color": "0.4"}, fontsize=8)
+    ax.legend(loc="upper right", fontsize=7)
+    title = f"All {loss[..., 0].size} curves are one: no hinge"
+    ax.set(title=title, xlabel=r"(positive score $-\ m_\mathrm{eff}$) / $\tau$", ylabel="loss, force")
+
+
 def plot(data):
     fig, (near, count, spread) = panels(3)
-    tau = TEMPERATURES
-    flat = data.loss.reshape(-1, len(GAPS))
-    force = -data.slope.reshape(-1, len(GAPS))
-    shown = np.abs(GAPS) <= 5
-    x = GAPS[shown]
-    for values, predicted, label in (
-        (flat, np.log1p(np.exp(-GAPS)), r"loss (nats)"),
-        (force, 1 / (1 + np.exp(GAPS)), r"force $\times\ \tau$"),
-    ):
-        band = (values.min(axis=0)[shown], values.max(axis=0)[shown])
-        measured(near, x, np.median(values, axis=0)[shown], band=band, label=label, markevery=4)
-        theory(near, x, predicted[shown])
-    near.plot(x, np.maximum(-x, 0), color="0.55", linewidth=1.0, linestyle=":", label="a hinge")
-    near.annotate(r"$\log 2$", (0, np.log(2)), (0.8, 1.5), arrowprops={"arrowstyle": "-", "color": "0.4"}, fontsize=8)
-    near.legend(loc="upper right", fontsize=7)
-    near.set(
-        title=f"All {flat.shape[0]} curves are one: no hinge",
-        xlabel=r"(positive score $-\ m_\mathrm{eff}$) / $\tau$",
-        ylabel="loss, force",
-    )
-    for i, t in enumerate(tau):
+    plot_curve(near, data)
+    for i, t in enumerate(TEMPERATURES):
         measured(count, data.counts, data.threshold[:, i], label=rf"$\tau$ = {t:g}", linestyle="none")
-        theory(
-            count,
-            data.counts,
-            NEGATIVE_SCORE + t * np.log(data.counts),
-            label=r"$\beta + \tau\log K$" if i == 2 else None,
-        )
+        label = r"$\beta + \tau\log K$" if i == 2 else None
+        theory(count, data.counts, NEGATIVE_SCORE + t * np.log(data.counts), label=label)
     count.set_xscale("log")
     count.legend(loc="upper left", fontsize=7)
-    count.set(
-        title=r"The threshold rises by $\tau$ per e-fold of $K$",
-        xlabel="negatives $K$, all of score 0.3",
-        ylabel=r"positive score at loss $\log 2$",
-    )
+    count.set(title=r"The threshold rises by $\tau$ per e-fold of $K$", xlabel="negatives $K$, all of score 0.3")
     log_k = SPREAD_TEMPERATURE * np.log(SPREAD_COUNT)
-    mean = data.spread_threshold.mean(axis=0)
-    measured(spread, SPREADS, mean, band=data.spread_threshold.std(axis=0), label="measured (band: sd over draws)")
+    level, deviation = data.spread_threshold.mean(axis=0), data.spread_threshold.std(axis=0)
+    measured(spread, SPREADS, level, band=deviation, label="measured (band: sd over draws)")
     theory(spread, SPREADS, data.spread_margin.mean(axis=0), label=r"$\tau\,$logsumexp$(s/\tau)$")
+    most = data.spread_largest.mean(axis=0) + log_k
     least = np.maximum(data.spread_largest, data.spread_mean + log_k).mean(axis=0)
-    spread.plot(
-        SPREADS, data.spread_largest.mean(axis=0) + log_k, color="0.55", linestyle=":", label=r"max $+\ \tau\log K$"
-    )
-    spread.plot(SPREADS, least, color="0.55", linestyle="-.", linewidth=1, label=r"larger of max, mean $+\ \tau\log K$")
+    spread.plot(SPREADS, most, color="0.55", linestyle=":", label=r"max $+\ \tau\log K$")
+    spread.plot(SPREADS, least, color="0.55", linestyle="-.", label=r"larger of max, mean $+\ \tau\log K$")
     spread.legend(loc="upper left", fontsize=7)
-    spread.set(
-        title=rf"Unequal negatives ($K$ = {SPREAD_COUNT}, $\tau$ = {SPREAD_TEMPERATURE})",
-        xlabel="standard deviation of the negatives' scores",
-        ylabel=r"positive score at loss $\log 2$",
-    )
+    spread.set_title(rf"Unequal negatives ($K$ = {SPREAD_COUNT}, $\tau$ = {SPREAD_TEMPERATURE})")
+    spread.set(xlabel="standard deviation of the negatives' scores")
+    count.set_ylabel(r"positive score at loss $\log 2$")
+    spread.set_ylabel(r"positive score at loss $\log 2$")
     return fig
