@@ -152,17 +152,12 @@ def verdict(data):
     number, rho = counts(2 ** (data.found.shape[1] - 1)), HARD / POOL
     mean, variance = singletons(number[1 : data.anchors.shape[1] + 1])
     likely = (mean > 0.05) & (mean < 0.95)
-    least = formula(rho, WANTED[:, None])
+    least, excess = formula(rho, WANTED[:, None]), data.reached.mean(axis=0) - WANTED[:, None]
     return (
         close("least K by enumeration = ceil(log(1-q) / log(1-rho))", formula(RATES[:, None], SURE), data.least, 0.5),
         usual("independent draws: 1 - (1-rho)^K", at_least_one(rho, number[:, None]), data.found),
         mean_is("probability reached at the least K", at_least_one(rho, least), data.reached),
-        at_least(
-            "and it is at least q",
-            0,
-            data.reached.mean(axis=0) - WANTED[:, None],
-            np.max(student_margin(data.reached, alarm=1e-6 / least.size)),
-        ),
+        at_least("and it is at least q", 0, excess, np.max(student_margin(data.reached, alarm=1e-6 / least.size))),
         usual("without replacement: hypergeometric", hypergeometric(number), data.distinct),
         usual("runs of 4: the exponent is K / 4", at_least_one(rho, -(-number // RUN)[:, None]), data.runs),
         mean_is("in-batch: an anchor has K = B - 1", mean[likely], data.anchors[:, likely]),
@@ -180,55 +175,45 @@ def controls(key, data, **size):
     }
 
 
+def dots(ax, x, replicates, label=None):
+    """Means over the replicates, with Student's margin."""
+    mean, margin = replicates.mean(axis=0), student_margin(replicates)
+    seen = mean > margin
+    measured(ax, x[seen], mean[seen], band=margin[seen], label=label, linestyle="none")
+
+
 def plot(data):
     fig, ((found, needed), (batch, cells)) = panels(2, 2)
     number, rho = counts(2 ** (data.found.shape[1] - 1)), HARD / POOL
-    fine = np.geomspace(1, number[-1], 200)
+    fine, whole = np.geomspace(1, number[-1], 200), np.arange(1, number[-1] + 1)
     for i, rate in enumerate(rho):
-        band = student_margin(data.found)[:, i]
-        label = rf"$\rho$ = 1/{round(1 / rate)}"
-        measured(found, number, data.found.mean(axis=0)[:, i], band=band, label=label, linestyle="none")
+        dots(found, number, data.found[:, :, i], rf"$\rho$ = 1/{round(1 / rate)}")
         theory(found, fine, at_least_one(rate, fine), label=r"$1-(1-\rho)^K$" if i == 0 else None)
     found.set(title="One hard negative among $K$ draws", xlabel="negatives $K$", ylabel="probability")
-    found.set_xscale("log", base=2)
-    found.legend(loc="lower right", fontsize=7)
-    i, share = 0, rho[0]
-    rows = (
-        (data.distinct, hypergeometric(np.arange(1, number[-1] + 1))[:, i], "without replacement"),
-        (data.found, at_least_one(share, np.arange(1, number[-1] + 1)), "independent"),
-        (data.runs, at_least_one(share, -(-np.arange(1, number[-1] + 1) // RUN)), f"in runs of {RUN}"),
-    )
-    for values, predicted, label in rows:
-        measured(needed, number, values.mean(axis=0)[:, i], label=label, linestyle="none")
-        theory(needed, np.arange(1, number[-1] + 1), predicted)
-    needed.set(
-        title="Distinct draws need fewer, runs more", xlabel=r"negatives $K$, $\rho$ = 1/128", ylabel="probability"
-    )
-    needed.legend(loc="lower right", fontsize=7)
-    sizes = number[1 : data.anchors.shape[1] + 1]
-    smooth = np.geomspace(2, sizes[-1], 200)
+    for values, predicted, label in (
+        (data.distinct, hypergeometric(whole)[:, 0], "without replacement"),
+        (data.found, at_least_one(rho[0], whole), "independent"),
+        (data.runs, at_least_one(rho[0], -(-whole // RUN)), f"in runs of {RUN}"),
+    ):
+        dots(needed, number, values[:, :, 0], label)
+        theory(needed, whole, predicted)
+    needed.set(title="Distinct draws need fewer, runs more", xlabel=r"negatives $K$, $\rho$ = 1/128")
+    needed.set_ylabel("probability")
+    sizes, smooth = number[1 : data.anchors.shape[1] + 1], np.geomspace(2, number[-2], 200)
+    served, variance = singletons(smooth)
     measured(batch, sizes, np.sqrt(data.variance.mean(axis=0)), label="measured", linestyle="none")
-    theory(batch, smooth, np.sqrt(singletons(smooth)[1]), label="shared luck")
-    p = singletons(smooth)[0]
-    batch.plot(smooth, np.sqrt(p * (1 - p) / smooth), color="0.55", linestyle=":", label="if each had its own")
-    batch.set_xscale("log", base=2)
-    batch.set_yscale("log")
-    batch.legend(loc="lower center", fontsize=7)
-    batch.set(title="In a batch the anchors share their luck", xlabel="batch size $B$", ylabel="sd of the share served")
-    survivors = data.survivors.mean(axis=0)
-    seen = survivors > student_margin(data.survivors)
-    measured(
-        cells,
-        number[seen],
-        survivors[seen],
-        band=student_margin(data.survivors)[seen],
-        label="measured",
-        linestyle="none",
+    theory(batch, smooth, np.sqrt(variance), label="shared luck")
+    batch.plot(
+        smooth, np.sqrt(served * (1 - served) / smooth), color="0.55", linestyle=":", label="if each had its own"
     )
+    batch.set(title="In a batch the anchors share their luck", xlabel="batch size $B$", yscale="log")
+    batch.set_ylabel("sd of the share served")
+    dots(cells, number, data.survivors, "measured")
     theory(cells, fine[fine < 256], (1 - 1 / CLASSES) ** fine[fine < 256], label=r"$(1-\rho)^K$")
-    cells.set_yscale("log")
-    cells.legend(fontsize=7)
-    cells.set(
-        title="T cells that survive self", xlabel=r"self peptides $K$, $\rho$ = 1/32", ylabel="share that survives"
-    )
+    cells.set(title="T cells that survive self", xlabel=r"self peptides $K$, $\rho$ = 1/32", yscale="log")
+    cells.set_ylabel("share that survives")
+    for ax in (found, needed, batch):
+        ax.set_xscale("log", base=2)
+    for ax, place in ((found, "lower right"), (needed, "upper left"), (batch, "lower center"), (cells, "upper right")):
+        ax.legend(loc=place, fontsize=7)
     return fig
