@@ -52,8 +52,8 @@ def cooccurrence(
             draws its window uniformly from 1..W.
 
     Returns:
-        Symmetric `PairCounts` of shape (V, V). Memory at its peak: about 60 bytes a token and 60 a distinct
-        pair; a V x V table is formed only where V^2 <= n.
+        Symmetric `PairCounts` of shape (V, V). Memory at its peak, the result included: about 30 bytes a token and
+        50 a cell of the result; a V x V table is formed only where V^2 <= n.
 
     Raises:
         ValueError: no token, an id out of range, window or vocabulary_size < 1, labels that do not fit, or an
