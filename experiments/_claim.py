@@ -58,7 +58,8 @@ class Check(NamedTuple):
 def close(name: str, predicted: Any, measured: Any, margin: Any) -> Check:
     """Every entry within its margin; the check shows the entry that comes nearest to failing."""
     p, m, e = (np.ravel(x) for x in np.broadcast_arrays(predicted, measured, margin))
-    excess = np.abs(m.astype(float) - p) / np.maximum(e.astype(float), np.finfo(float).tiny)
+    with np.errstate(over="ignore"):  # a margin of 0 is legal: replicates that do not vary have no other
+        excess = np.abs(m.astype(float) - p) / np.maximum(e.astype(float), np.finfo(float).tiny)
     worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
     return Check(name, float(p[worst]), float(m[worst]), float(e[worst]))
 

@@ -115,6 +115,7 @@ def test_close_shows_the_entry_nearest_to_failing():
     assert (shown.predicted, shown.measured) == (3.0, 3.1)
     assert not shown.passed
     assert not _claim.close("c", 0.0, [0.0, np.nan], 1.0).passed
+    assert not _claim.close("c", 0.0, [0.0, 1e10], 0.0).passed
 
 
 def test_student_margin_false_alarms_at_the_stated_rate():
