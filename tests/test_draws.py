@@ -15,7 +15,7 @@ from oracles import samplers as oracle
 from scipy import stats
 
 from nsx import samplers
-from nsx.samplers import _inverse, _subsets
+from nsx.samplers import _alias, _inverse, _subsets
 
 INF = np.inf
 FALSE_ALARM = 1e-6
@@ -148,13 +148,15 @@ class TestDrawAlias:
         check_counts(np.bincount(8 * ids[:, 0] + ids[:, 1], minlength=64), np.full(64, 200_000 / 64))
 
     def test_slot_and_coin_follow_the_two_words(self, key):
-        """Each draw recomputed by hand from its random words."""
-        w = zipf(3000)
-        table = samplers.alias_table(w)
-        words = np.asarray(jax.random.key_data(jax.random.split(jax.random.clone(key), 500)))
+        """Each draw recomputed by hand from its random words, then at the edges of every slot."""
+        table = samplers.alias_table(zipf(1500))
         threshold, alias = np.asarray(table.threshold), np.asarray(table.alias)
-        expected = [s if c < threshold[s] else alias[s] for s, c in zip(words[:, 0] >> 20, words[:, 1], strict=True)]
-        assert samplers.draw_alias(key, table, 500).tolist() == expected
+        by_hand = lambda slots, coins: np.where(coins < threshold[slots], slots, alias[slots])
+        words = np.asarray(jax.random.key_data(jax.random.split(jax.random.clone(key), 500)))
+        assert samplers.draw_alias(key, table, 500).tolist() == by_hand(words[:, 0] >> 21, words[:, 1]).tolist()
+        slots = np.arange(2048, dtype=np.uint32)
+        for coins in (threshold, np.maximum(threshold, 1) - 1):
+            np.testing.assert_array_equal(_alias._pick(table, (slots << 21) + 5, coins), by_hand(slots, coins))
 
     def test_same_bits_in_jit_vmap_and_both_precisions(self, key):
         table = samplers.alias_table(zipf(100))
@@ -358,13 +360,16 @@ class TestInclusionProbability:
         assert np.max(np.abs(z)) < stats.norm.isf(FALSE_ALARM / 60)
 
     def test_gradient_and_transforms(self):
-        w = np.random.default_rng(2).normal(size=(2, 5))
+        w = np.random.default_rng(2).normal(size=5)
         f = lambda w: samplers.inclusion_probability(w, 2)
         jacobian = jax.jit(jax.jacrev(f))
         step = 1e-5
         expected = np.stack(
-            [(oracle.inclusion(w[0] + e, 2) - oracle.inclusion(w[0] - e, 2)) / (2 * step) for e in step * np.eye(5)], 1
+            [(oracle.inclusion(w + e, 2) - oracle.inclusion(w - e, 2)) / (2 * step) for e in step * np.eye(5)], 1
         )
-        np.testing.assert_allclose(jacobian(jnp.asarray(w[0])), expected, atol=1e-8 if PRECISION == 64 else 1e-4)
-        assert np.all(np.isfinite(jacobian(jnp.asarray(w[0]).at[1].set(-INF))))
-        np.testing.assert_allclose(jax.vmap(f)(jnp.asarray(w)), f(w), atol=1e-6)
+        np.testing.assert_allclose(jacobian(jnp.asarray(w)), expected, atol=1e-8 if PRECISION == 64 else 1e-4)
+        assert np.all(np.isfinite(jacobian(jnp.asarray(w).at[1].set(-INF))))
+        short = jnp.array([-INF, 0.0, -INF, -INF, -INF])
+        rows = jax.vmap(f)(jnp.stack([jnp.asarray(w), short]))
+        np.testing.assert_allclose(rows[0], oracle.inclusion(w, 2), atol=self.PRECISE)
+        assert rows[1].tolist() == [0, 1, 0, 0, 0]

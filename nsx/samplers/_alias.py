@@ -156,7 +156,11 @@ def draw_alias(key: Key[Array, ""], table: AliasTable, shape: int | tuple[int, .
 
 @partial(jax.jit, static_argnames="shape")
 def _draw(key: Array, table: AliasTable, *, shape: tuple[int, ...]) -> Array:
-    slot_word, coin = random_words(key, shape)
+    return _pick(table, *random_words(key, shape))
+
+
+def _pick(table: AliasTable, slot_word: Array, coin: Array) -> Array:
+    """The candidate that two random words mean; strictly below the threshold, so that 0 units are never drawn."""
     unused = 33 - table.threshold.shape[0].bit_length()
     slot = (slot_word >> unused).astype(jnp.int32)
     own = coin < table.threshold.at[slot].get(mode="promise_in_bounds")

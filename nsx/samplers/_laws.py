@@ -60,7 +60,7 @@ def _as_counts(counts: ArrayLike) -> Array:
     if not np.all(good):
         raise ValueError(f"counts must be finite and >= 0, got {host[~good][0]}. Drop or clip them first.")
     if host.dtype.kind in "iub":
-        return jnp.asarray(host.astype(jax.dtypes.canonicalize_dtype(float)))
+        return jnp.asarray(host.astype(jnp.result_type(float)))
     return as_float("counts", counts)
 
 
