@@ -188,15 +188,13 @@ def plot(data):
         return fig
     error = 1.96 * data.part.std(axis=0) / np.sqrt(len(data.part))
     measured(part, WINDOWS, 100 * data.part.mean(axis=0), band=100 * error)
-    part.set(
-        title="Real text: grammar fades",
-        xlabel="window W (tokens)",
-        ylabel="nearest neighbour: same part of speech (%)",
-    )
+    part.set(title="Real text: grammar fades", xlabel="window W (tokens)")
+    part.set_ylabel("nearest neighbour has\nthe same part of speech (%)")
     for values, error, label in zip(
         data.likeness, data.interval, ("similarity (SimLex)", "relatedness (WordSim)"), strict=True
     ):
         measured(judged, WINDOWS, values, band=1.96 * error, label=label)
-    judged.set(title="and relatedness gains", xlabel="window W (tokens)", ylabel="Spearman correlation with judgement")
+    judged.set(title="Relatedness outlasts similarity", xlabel="window W (tokens)")
+    judged.set_ylabel("Spearman correlation\nwith judgement")
     judged.legend()
     return fig
