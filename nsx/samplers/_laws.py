@@ -8,10 +8,10 @@ import numpy as np
 
 from nsx._checks import as_float, is_concrete, require_finite, require_log_weights, require_positive
 from nsx._numerics import masked_logsumexp, per_row
-from nsx._types import Array, ArrayLike, Float, Int
+from nsx._types import Array, ArrayLike, Float, Int, Shaped
 
 
-def power(counts: Float[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:
+def power(counts: Shaped[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:
     r"""Counts raised to a power, the noise of word2vec: exponent 3/4 flattens the unigram law.
 
     $$w_i = \alpha \log c_i, \qquad q_i = c_i^{\alpha} / \textstyle\sum_j c_j^{\alpha}.$$
