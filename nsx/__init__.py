@@ -11,11 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nsx import asymptotics as asymptotics
+    from nsx import bias as bias
+    from nsx import entropy as entropy
     from nsx import losses as losses
     from nsx import samplers as samplers
     from nsx import words as words
 
-_SUBMODULES = ("losses", "samplers", "words")
+_SUBMODULES = ("asymptotics", "bias", "entropy", "losses", "samplers", "words")
 
 try:
     __version__ = version("nsx")
