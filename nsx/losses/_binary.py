@@ -1,13 +1,14 @@
-"""Binary losses: each score is classified alone as data or noise."""
+"""Binary losses: each negative is judged alone, by one logistic function of its score."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_negatives
+from nsx._checks import require_finite
 from nsx._numerics import masked_sum, per_row
 from nsx._types import Array, ArrayLike, Bool, Float
+from nsx.losses._scores import checked, checked_temperature, entry_parameter, num_valid, row_parameter
 
 
 def sgns(
@@ -42,10 +43,7 @@ def sgns(
     References:
         [mikolov2013distributed, eq. 4], [levy2014neural]
     """
-    positive, negatives = as_float("positive", positive), as_float("negatives", negatives)
-    require_negatives(positive, negatives, where)
-    if where is not None:
-        negatives = jnp.where(where, negatives, 0)
+    positive, negatives, where = checked(positive, negatives, where)
     return jax.nn.softplus(-positive) + masked_sum(jax.nn.softplus(negatives), where)
 
 
@@ -69,31 +67,109 @@ def nce(
         where: True at the negatives that count; k is then their number, row by row.
 
     Returns:
-        Loss per example in nats, shape `(...)`; softplus(-s+) where no negative counts.
+        Loss per example in nats, shape `(...)`; where no negative counts, softplus(-(s+ - log q+)).
 
     Raises:
         ValueError: k = 0, or shapes that do not fit.
 
-    Consistent for a self-normalised model when q is fixed and q > 0 wherever the data are; biased when the
-    gradient flows through q, or when one model serves contexts of different partition functions.
+    Exact for the scores given, and consistent for a self-normalised model when q is fixed and q > 0 wherever
+    the data are. Biased when the gradient flows through q, or when one model serves contexts of different
+    partition functions.
 
     Example:
-        >>> q = jnp.log(jnp.full(3, 0.25))
-        >>> float(nce(jnp.log(0.75), q, log_q_positive=q[0], log_q_negatives=q) - sgns(0.0, -jnp.log(3.0) + 0 * q))
-        0.0
+        >>> q = jnp.log(jnp.full(3, 0.25))  # s+ = log k q+: even odds that it is data
+        >>> loss = nce(jnp.log(0.75), q, log_q_positive=q[0], log_q_negatives=q)
+        >>> bool(jnp.allclose(loss, sgns(0.0, -jnp.log(3.0) * jnp.ones(3))))
+        True
 
     References:
         [gutmann2010noise], [gutmann2012noise, eq. 3]
     """
-    positive, negatives = as_float("positive", positive), as_float("negatives", negatives)
-    require_negatives(positive, negatives, where)
-    log_q_positive, log_q_negatives = jnp.asarray(log_q_positive), jnp.asarray(log_q_negatives)
-    if where is None:
-        log_k = jnp.log(jnp.asarray(negatives.shape[-1], negatives.dtype))
-        corrected = negatives - log_q_negatives - log_k
-    else:
-        where = jnp.broadcast_to(where, negatives.shape)
-        log_k = jnp.log(jnp.maximum(jnp.sum(where, axis=-1), 1).astype(negatives.dtype))
-        log_q_negatives = jnp.where(where, log_q_negatives, 0)
-        corrected = negatives - log_q_negatives - per_row(log_k)
-    return sgns(positive - log_q_positive - log_k, corrected, where=where)
+    positive, negatives, where = checked(positive, negatives, where)
+    log_q_positive = row_parameter("log_q_positive", log_q_positive, negatives)
+    log_q_negatives = entry_parameter("log_q_negatives", log_q_negatives, negatives, where)
+    log_k = jnp.log(jnp.maximum(num_valid(negatives, where), 1))
+    return sgns(
+        positive - log_q_positive - log_k,
+        negatives - log_q_negatives - per_row(log_k),
+        where=where,
+    )
+
+
+def sigmoid(
+    positive: Float[ArrayLike, "..."],
+    negatives: Float[ArrayLike, "... k"],
+    *,
+    temperature: Float[ArrayLike, "..."],
+    bias: Float[ArrayLike, "..."],
+    where: Bool[Array, "... k"] | None = None,
+) -> Float[Array, "..."]:
+    r"""Sigmoid loss of SigLIP: every pair is classified alone, after one scale and one offset.
+
+    $$\ell = \mathrm{softplus}(-(s^+/\tau + b)) + \sum_j \mathrm{softplus}(s_j/\tau + b).$$
+
+    Args:
+        positive: scores of the matching pairs, shape `(...)`.
+        negatives: scores of the other pairs, shape `(..., k)`.
+        temperature: tau > 0, a scalar or one per row, shape `(...)`.
+        bias: b, a scalar or one per row; log(p / (1 - p)) for a share p of matching pairs starts it
+            calibrated.
+        where: True at the negatives that count; all False leaves the positive term.
+
+    Returns:
+        Loss per example in nats, shape `(...)`, no reduction.
+
+    Raises:
+        ValueError: temperature not positive or bias not finite (concrete values only; a traced
+            temperature <= 0 gives a meaningless finite value or NaN), k = 0, or shapes that do not fit.
+
+    Exact for the scores given. Its optimum is a log density ratio shifted by b, not a normalised log p.
+
+    Example:
+        >>> bool(jnp.allclose(sigmoid(1.0, jnp.ones(2), temperature=0.5, bias=-2.0), 3 * jnp.log(2.0)))
+        True
+
+    References:
+        [zhai2023sigmoid, sec. 3.2]
+    """
+    positive, negatives, where = checked(positive, negatives, where)
+    temperature = checked_temperature(temperature, negatives)
+    require_finite("bias", bias)
+    bias = row_parameter("bias", bias, negatives)
+    return sgns(positive / temperature + bias, negatives / per_row(temperature) + per_row(bias), where=where)
+
+
+def bpr(
+    positive: Float[ArrayLike, "..."],
+    negatives: Float[ArrayLike, "... k"],
+    *,
+    where: Bool[Array, "... k"] | None = None,
+) -> Float[Array, "..."]:
+    r"""Bayesian personalised ranking: the positive should beat each negative, one at a time.
+
+    $$\ell = -\sum_{j=1}^{k} \log\sigma(s^+ - s_j) = \sum_j \mathrm{softplus}(s_j - s^+).$$
+
+    Args:
+        positive: scores of the observed items, shape `(...)`, larger is preferred.
+        negatives: scores of the unobserved items, shape `(..., k)`.
+        where: True at the negatives that count; a row where none does has loss 0.
+
+    Returns:
+        Loss per example in nats, shape `(...)`: the sum over the negatives, as in `sgns`, so each of the
+        paper's triples counts once; divide by their number for the mean.
+
+    Raises:
+        ValueError: k = 0, or shapes that do not fit.
+
+    Exact for the scores given. It fixes differences of scores only: a constant added to a row changes
+    nothing.
+
+    Example:
+        >>> float(bpr(3.0, jnp.full(2, 3.0))) / float(jnp.log(2.0))
+        2.0
+
+    References:
+        [rendle2009bpr, sec. 4.1]
+    """
+    positive, negatives, where = checked(positive, negatives, where)
+    return masked_sum(jax.nn.softplus(negatives - per_row(positive)), where)

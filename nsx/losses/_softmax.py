@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_negatives, require_positive
 from nsx._numerics import masked_logsumexp, per_row
-from nsx._types import Array, ArrayLike, Bool, Float
+from nsx._types import Array, ArrayLike, Bool, Float, Int
+from nsx.losses._scores import checked, entry_parameter, row_parameter, scaled_gaps
 
 
 def info_nce(
@@ -26,7 +26,7 @@ def info_nce(
 
     Args:
         positive: scores of the positives, shape `(...)`.
-        negatives: scores of the negatives, shape `(..., k)`.
+        negatives: scores of the negatives, shape `(..., k)`; a score of -inf counts as masked.
         temperature: tau > 0, a scalar or one per row, shape `(...)`.
         log_q_positive: log-probability of the positive under the proposal, nats; None corrects nothing.
         log_q_negatives: the same for the negatives, shape `(..., k)`; None corrects nothing.
@@ -34,7 +34,7 @@ def info_nce(
 
     Returns:
         Loss per example in nats, shape `(...)`. The softplus form keeps relative precision when the positive
-        wins by hundreds of temperatures, in value and in gradient.
+        wins by many temperatures, and nothing saturates when it loses by thousands, in value and in gradient.
 
     Raises:
         ValueError: temperature not positive (concrete values only; a traced one <= 0 gives a meaningless
@@ -50,17 +50,79 @@ def info_nce(
     References:
         [oord2018representation, eq. 4], [bengio2008adaptive]
     """
-    positive, negatives = as_float("positive", positive), as_float("negatives", negatives)
-    require_negatives(positive, negatives, where)
-    require_positive("temperature", temperature)
-    temperature = jnp.asarray(temperature)
-    positive = positive / temperature
-    negatives = negatives / per_row(temperature)
+    gaps, where = _gaps(positive, negatives, temperature, where)
     if log_q_positive is not None:
-        positive = positive - jnp.asarray(log_q_positive)
+        gaps = gaps + per_row(row_parameter("log_q_positive", log_q_positive, gaps))
     if log_q_negatives is not None:
-        negatives = negatives - jnp.asarray(log_q_negatives)
-    if where is not None:
-        # masked before the subtraction: inf - inf in a masked entry would put NaN into the gradient
-        negatives = jnp.where(where, negatives, -jnp.inf)
-    return jax.nn.softplus(masked_logsumexp(negatives - per_row(positive)))
+        gaps = gaps - entry_parameter("log_q_negatives", log_q_negatives, gaps, where)
+    return jax.nn.softplus(masked_logsumexp(gaps, where))
+
+
+def decoupled_info_nce(
+    positive: Float[ArrayLike, "..."],
+    negatives: Float[ArrayLike, "... k"],
+    *,
+    temperature: Float[ArrayLike, "..."],
+    where: Bool[Array, "... k"] | None = None,
+) -> Float[Array, "..."]:
+    r"""Decoupled contrastive loss: InfoNCE with the positive left out of its own denominator.
+
+    $$\ell = -\frac{s^+}{\tau} + \log\sum_{j=1}^{k} e^{s_j/\tau}.$$
+
+    Args:
+        positive: scores of the positives, shape `(...)`.
+        negatives: scores of the negatives, shape `(..., k)`; a score of -inf counts as masked.
+        temperature: tau > 0, a scalar or one per row, shape `(...)`.
+        where: True at the negatives that count; a row where none does has loss 0 and gradient 0, since the
+            formula would give -inf.
+
+    Returns:
+        Loss per example in nats, shape `(...)`; negative wherever the positive beats all negatives together.
+
+    Raises:
+        ValueError: temperature not positive (concrete values only; a traced one <= 0 gives a meaningless
+            finite value or NaN), k = 0, or shapes that do not fit.
+
+    Exact for the scores given, but no log-likelihood: it has no lower bound, so bounded scores are assumed.
+
+    Example:
+        >>> float(decoupled_info_nce(1.0, jnp.zeros(1), temperature=0.5))
+        -2.0
+
+    References:
+        [yeh2022decoupled, sec. 3]
+    """
+    log_odds = masked_logsumexp(*_gaps(positive, negatives, temperature, where))
+    return jnp.where(jnp.isneginf(log_odds), 0, log_odds)
+
+
+def accidental_hits(positive_ids: Int[ArrayLike, "..."], negative_ids: Int[ArrayLike, "... k"]) -> Bool[Array, "... k"]:
+    """True at the negatives that are the positive itself: pass the opposite as `where`.
+
+    Args:
+        positive_ids: identity of each positive, shape `(...)`, any dtype with exact equality.
+        negative_ids: identities of the negatives, shape `(..., k)`.
+
+    Returns:
+        Mask of shape `(..., k)`, True at the hits.
+
+    Exact: m unmasked hits floor InfoNCE at log(1 + m), however good the scores.
+
+    Example:
+        >>> accidental_hits(3, jnp.array([1, 3, 2])).tolist()
+        [False, True, False]
+
+    References:
+        [jean2015using]
+    """
+    return jnp.asarray(negative_ids) == jnp.asarray(positive_ids)[..., None]
+
+
+def _gaps(
+    positive: ArrayLike, negatives: ArrayLike, temperature: ArrayLike, where: Array | None
+) -> tuple[Array, Array]:
+    """Scaled gaps and their mask, -inf masked too: the slope of -inf / temperature would put NaN into its gradient."""
+    positive, negatives, where = checked(positive, negatives, where)
+    possible = negatives != -jnp.inf
+    where = possible if where is None else possible & where
+    return scaled_gaps(positive, jnp.where(where, negatives, 0), temperature), where

@@ -1,0 +1,34 @@
+"""Blocks of rows: how an n x n quantity is met without ever being held."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from nsx._types import Array
+
+_SLAB = 2**21  # entries of a slab: 8 MiB of float32, few enough to be reused in cache instead of paged in afresh
+_FEWEST, _MOST = 64, 1024  # rows of a slab, between launch cost and wasted padding
+
+
+def default_block(columns: int) -> int:
+    """Rows of a slab of about 2^21 entries, at least 64 so that a matrix product is still one."""
+    return max(_FEWEST, min(_MOST, _SLAB // columns))
+
+
+def split_rows(block: int, *arrays: Array) -> tuple[Array, ...]:
+    """Each array `(m, ...)` as `(blocks, block, ...)`, for scan; rows of padding are 0, or -1 for signed integers."""
+    rows = arrays[0].shape[0]
+    block = min(block, rows)
+    count = -(-rows // block)
+
+    def split(array: Array) -> Array:
+        fill = -1 if jnp.issubdtype(array.dtype, jnp.signedinteger) else 0
+        widths = [(0, count * block - rows)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, widths, constant_values=fill).reshape((count, block, *array.shape[1:]))
+
+    return tuple(split(array) for array in arrays)
+
+
+def join_rows(array: Array, rows: int) -> Array:
+    """`(blocks, block, ...)` back to `(rows, ...)`, without the padding."""
+    return array.reshape((-1, *array.shape[2:]))[:rows]

@@ -1,0 +1,140 @@
+"""Losses of distances: triplet, alignment, uniformity."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from nsx._checks import as_float, require_finite, require_positive
+from nsx._numerics import masked_logsumexp
+from nsx._types import Array, ArrayLike, Float
+from nsx.losses._blocks import default_block, split_rows
+
+
+def triplet(
+    positive_distance: Float[ArrayLike, "..."],
+    negative_distance: Float[ArrayLike, "..."],
+    *,
+    margin: Float[ArrayLike, "..."],
+) -> Float[Array, "..."]:
+    r"""Triplet loss: the negative should be farther than the positive by a margin.
+
+    $$\ell = \max(0,\; d^+ - d^- + m).$$
+
+    Args:
+        positive_distance: distances anchor to positive, any geometry, shape `(...)`.
+        negative_distance: distances anchor to negative; broadcasts against the positive's, elementwise.
+        margin: m in the unit of the distances, broadcasting.
+
+    Returns:
+        Loss per triplet, the broadcast shape; NaN where a distance is NaN.
+
+    Raises:
+        ValueError: margin not finite (concrete values only; a traced one passes through the formula).
+
+    Exact for the distances given. The gradient is 0 at the kink d- = d+ + m, as it is beyond it.
+
+    Example:
+        >>> triplet(1.0, jnp.array([0.5, 1.5, 3.0]), margin=1.0).tolist()
+        [1.5, 0.5, 0.0]
+
+    References:
+        [schroff2015facenet, eq. 3]
+    """
+    require_finite("margin", margin)
+    near = as_float("positive_distance", positive_distance)
+    far = as_float("negative_distance", negative_distance)
+    gap = near - far + jnp.asarray(margin)
+    return jnp.where(gap <= 0, 0, gap)  # jnp.maximum would split the gradient in halves at the kink
+
+
+def alignment(
+    x: Float[ArrayLike, "... d"], y: Float[ArrayLike, "... d"], *, power: Float[ArrayLike, ""] = 2
+) -> Float[Array, "..."]:
+    r"""Alignment: how far the two embeddings of a positive pair are from each other.
+
+    $$\ell = \lVert x - y \rVert_2^{\alpha}.$$
+
+    Args:
+        x: embeddings, shape `(..., d)`, on the unit sphere in the paper.
+        y: embeddings of the positives, shape `(..., d)`.
+        power: alpha > 0, a scalar.
+
+    Returns:
+        One value per pair, shape `(...)`; the paper's quantity is its mean.
+
+    Raises:
+        ValueError: power not positive (concrete values only; a traced one gives inf or NaN at x = y), or
+            shapes that do not fit.
+
+    Exact. At x = y the gradient is 0, also for power <= 1, where the true one does not exist.
+
+    Example:
+        >>> float(alignment(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
+        2.0
+
+    References:
+        [wang2020understanding, sec. 4.1]
+    """
+    require_positive("power", power)
+    x, y = as_float("x", x), as_float("y", y)
+    if x.ndim == 0 or x.shape != y.shape:
+        raise ValueError(f"x and y must have one shape (..., d), got {x.shape} and {y.shape}.")
+    square = jnp.sum((x - y) ** 2, axis=-1)
+    apart = square != 0
+    return jnp.where(apart, jnp.where(apart, square, 1) ** (jnp.asarray(power) / 2), 0)
+
+
+def uniformity(x: Float[ArrayLike, "... n d"], *, temperature: Float[ArrayLike, ""] = 2) -> Float[Array, "..."]:
+    r"""Uniformity: log of the mean Gaussian potential between the points of a batch.
+
+    $$\ell = \log \frac{1}{n(n-1)} \sum_{i \ne j} e^{-t \lVert x_i - x_j \rVert_2^2}.$$
+
+    Args:
+        x: points, shape `(..., n, d)` with n >= 2, on the unit sphere in the paper.
+        temperature: t > 0, a scalar, an inverse squared length that multiplies (the paper's name for it).
+
+    Returns:
+        One value per batch of points, shape `(...)`: at most 0, and 0 only when all points coincide.
+
+    Raises:
+        ValueError: t not positive (concrete values only; the formula holds for a traced one), or a shape
+            without two points.
+
+    Exact, in memory O(n d): rows of the n x n potentials are formed in blocks, and again for the gradient. On
+    points drawn from the sphere's uniform law the mean inside the log is unbiased for its value there,
+    exp(-2t) Gamma(d/2) t^(1-d/2) I_{d/2-1}(2t); the log of it is biased down by O(1/n).
+
+    Example:
+        >>> square = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+        >>> bool(jnp.allclose(uniformity(square), jnp.log((2 * jnp.exp(-4.0) + jnp.exp(-8.0)) / 3)))
+        True
+
+    References:
+        [wang2020understanding, sec. 4.1]
+    """
+    require_positive("temperature", temperature)
+    x, t = as_float("x", x), jnp.asarray(temperature)
+    if x.ndim < 2 or x.shape[-2] < 2:
+        raise ValueError(f"x must have shape (..., n, d) with n >= 2 points, got {x.shape}: one point has no pair.")
+    if t.ndim:
+        raise ValueError(f"temperature must be a scalar, got shape {t.shape}.")
+    batches = x.reshape((-1, *x.shape[-2:]))
+    return jax.vmap(lambda points: _log_mean_potential(points, t))(batches).reshape(x.shape[:-2])
+
+
+def _log_mean_potential(x: Array, t: Array) -> Array:
+    """The log-mean over ordered pairs of one batch `(n, d)`, a block of rows at a time."""
+    n = x.shape[0]
+    x = x - jax.lax.stop_gradient(jnp.mean(x, axis=0, keepdims=True))  # less to cancel in |a|^2 + |b|^2 - 2 a.b
+    norms = jnp.sum(x * x, axis=1)
+
+    @jax.checkpoint  # recomputed for the gradient, else all n x n potentials would be kept
+    def log_row_sums(block: tuple[Array, Array, Array]) -> Array:
+        points, index, norm = block
+        square = norm[:, None] + norms[None, :] - 2 * jnp.matmul(points, x.T, precision="highest")
+        other = (index[:, None] != jnp.arange(n)[None, :]) & (index >= 0)[:, None]
+        return masked_logsumexp(-t * square, other)
+
+    rows = jax.lax.map(log_row_sums, split_rows(default_block(n), x, jnp.arange(n), norms))
+    return masked_logsumexp(rows.reshape(-1)) - jnp.log(jnp.asarray(n * (n - 1), x.dtype))
