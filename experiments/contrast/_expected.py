@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._claim import Check, mean_is
+
 
 def count_vectors(num_draws: int, num_items: int, rows: int) -> np.ndarray:
     """All ways in which the draws fall on the items, (rows, num_items), the unused rows at the end 0."""
@@ -39,3 +41,9 @@ def expected_log(log_values: np.ndarray, weights: np.ndarray, num_draws: float, 
     drop, left = np.expm1(exponents) @ weights, np.exp(exponents) @ weights
     each = np.where(drop > -0.5, np.log1p(np.maximum(drop, -0.5)), np.log(np.maximum(left, np.finfo(float).tiny)))
     return 0.25 * float(np.sum(np.exp(-t) - np.exp(num_draws * each - t * np.exp(log_offset))))
+
+
+def usual(name: str, predicted: np.ndarray, replicates: np.ndarray) -> Check:
+    """`mean_is` where the prediction is far enough from 0 and 1 for Student's margin to be honest."""
+    keep = (predicted > 0.05) & (predicted < 0.95)
+    return mean_is(name, predicted[keep], replicates[:, keep])

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.contrast._expected import multinomial
-from nsx import losses
+from experiments.contrast._expected import count_vectors, multinomial
+from nsx import losses, samplers
 
 # three items of one context: the law of positives and the proposal
 TRUTH, PROPOSAL = np.array([0.7, 0.2, 0.1]), np.array([0.4, 0.35, 0.25])
@@ -19,6 +19,9 @@ RULES = (
     "negatives: kept",
     "none: kept (TFRS)",
 )
+# a batch from contexts with several right items: P(context), P(item | context)
+CONTEXTS, ITEMS = np.array([0.6, 0.4]), np.array([[0.7, 0.2, 0.1], [0.2, 0.3, 0.5]])
+PAIRS = 8
 
 
 class Rule(NamedTuple):
@@ -89,3 +92,36 @@ def learn(tables, counts, world):
         return jnp.sum(truth * (jnp.logaddexp(jax.nn.logsumexp(scores), scores) - scores))
 
     return jnp.swapaxes(jax.lax.map(lambda x: at(*x), (tables, counts)), 0, 1), minimise(kept_for_ever, jnp.log(truth))
+
+
+def gradient_at_truth(key, rows, world):
+    """Mean gradient of the in-batch loss in the scores at log P(item | context), (kept or masked, contexts, items)."""
+    context_key, item_key = jax.random.split(key)
+    context = samplers.draw_inverse(context_key, jnp.log(CONTEXTS), (rows, PAIRS))
+    item = jax.random.categorical(item_key, jnp.log(ITEMS)[context])
+    log_q = world["log_q"] * jnp.log(CONTEXTS @ ITEMS)
+
+    def mean_loss(scores, masked):
+        def one(context, item):
+            ids = jnp.where(masked & world["mask"], item, jnp.arange(PAIRS))
+            x, y = jax.nn.one_hot(context, 2), scores.T[item]
+            return jnp.mean(losses.in_batch_info_nce(x, y, temperature=1.0, ids=ids, log_q=log_q[item]))
+
+        return jnp.mean(jax.vmap(one)(context, item))
+
+    return jax.vmap(jax.grad(mean_loss), (None, 0))(jnp.log(ITEMS), jnp.arange(2) == 1)
+
+
+@jax.jit
+def enumerate_gradient():
+    """The same mean gradient summed over all batches, (kept or masked, contexts, items)."""
+    q = jnp.asarray(CONTEXTS @ ITEMS)
+    counts = jnp.asarray(count_vectors(PAIRS - 1, 3, PAIRS * (PAIRS + 1) // 2), q.dtype)
+    weights = multinomial(counts, PAIRS - 1, jnp.log(q))
+
+    def one(masked, share, truth):
+        rule = Rule(masked, False, jnp.log(q), jnp.log(q))
+        return share * jax.grad(expected_loss)(jnp.log(truth), truth, counts, weights, rule)
+
+    over_contexts = jax.vmap(one, (None, 0, 0))
+    return jax.vmap(over_contexts, (0, None, None))(jnp.arange(2) == 1, jnp.asarray(CONTEXTS), jnp.asarray(ITEMS))
