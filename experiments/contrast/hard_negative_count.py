@@ -16,6 +16,8 @@ import numpy as np
 
 from experiments._claim import Claim, at_least, close, mean_is, student_margin
 from experiments._style import measured, panels, theory
+from experiments.contrast._expected import usual
+from experiments.contrast._plots import dots
 from nsx import samplers
 
 CLAIM = Claim(
@@ -142,12 +144,6 @@ def singletons(batch):
     return 1 - alone, alone / batch + (batch - 1) / batch * pair - alone**2
 
 
-def usual(name, predicted, replicates):
-    """`mean_is` where the prediction is far enough from 0 and 1 for Student's margin to be honest."""
-    keep = (predicted > 0.05) & (predicted < 0.95)
-    return mean_is(name, predicted[keep], replicates[:, keep])
-
-
 def verdict(data):
     number, rho = counts(2 ** (data.found.shape[1] - 1)), HARD / POOL
     mean, variance = singletons(number[1 : data.anchors.shape[1] + 1])
@@ -173,13 +169,6 @@ def controls(key, data, **size):
         "hard candidates four times rarer than said, classes unequal": run(tilt=-np.log(8)),
         "runs of 8, and peptides in families of 8": run(run=8, family=8),
     }
-
-
-def dots(ax, x, replicates, label=None):
-    """Means over the replicates, with Student's margin."""
-    mean, margin = replicates.mean(axis=0), student_margin(replicates)
-    seen = mean > margin
-    measured(ax, x[seen], mean[seen], band=margin[seen], label=label, linestyle="none")
 
 
 def plot(data):
