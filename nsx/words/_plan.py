@@ -1,0 +1,193 @@
+"""What skip-gram training needs to know of a corpus, found once on the host: laws, sizes, and how many steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nsx._checks import require_count, require_positive
+from nsx._types import Array, ArrayLike, Float, Int
+from nsx.samplers import AliasTable, alias_table, power, probabilities
+from nsx.words._counts import _as_ids, _segments
+from nsx.words._subsample import keep_probability
+
+SMALLEST_BLOCK = 16  # tokens; longer blocks score more pairs that no window holds, shorter ones scatter more rows
+MOST_BLOCKS = 64  # a step; more gain nothing on a CPU
+MOST_LOAD = 5.0  # see _blocks_per_step; no effect is seen up to 10, training diverges from 20 on
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["tokens", "segment", "keep", "noise", "negatives", "learning_rate"],
+    meta_fields=["window", "epochs", "block_size", "blocks_per_step", "noise_per_block", "steps"],
+)
+@dataclass(frozen=True)
+class SgnsPlan:
+    """A corpus ready for training; a pytree whose whole numbers are static.
+
+    Attributes:
+        tokens: int32 `(n,)`, word ids.
+        segment: int32 `(n,)`, number of the sentence, never falling.
+        keep: probability that an epoch keeps an occurrence of a word, shape `(V,)`.
+        noise: alias table of the noise law.
+        negatives: k.
+        learning_rate: of the first step; it falls linearly to 0 over epochs * steps.
+        window: w.
+        epochs: passes over the corpus.
+        block_size: t, tokens a block.
+        blocks_per_step: b, blocks whose updates are summed.
+        noise_per_block: s, noise draws a block.
+        steps: of an epoch; they have room for steps * b * t tokens.
+    """
+
+    tokens: Array
+    segment: Array
+    keep: Array
+    noise: AliasTable
+    negatives: Array
+    learning_rate: Array
+    window: int
+    epochs: int
+    block_size: int
+    blocks_per_step: int
+    noise_per_block: int
+    steps: int
+
+
+def sgns_plan(
+    tokens: Int[ArrayLike, " n"],
+    *,
+    vocabulary_size: int,
+    window: int = 5,
+    negatives: int = 5,
+    exponent: float = 0.75,
+    log_weights: Float[ArrayLike, " v"] | None = None,
+    epochs: int = 5,
+    learning_rate: float = 0.025,
+    threshold: float | None = 1e-3,
+    sentence: Int[ArrayLike, " n"] | None = None,
+    block_size: int | None = None,
+    blocks_per_step: int | None = None,
+    noise_per_block: int | None = None,
+) -> SgnsPlan:
+    r"""Look at a corpus once: subsampling, the noise table, and how an epoch is cut into steps.
+
+    $$p_w = \min\Bigl(1, \sqrt{t/f_w} + t/f_w\Bigr), \qquad q_w \propto f_w^{\alpha} .$$
+
+    Args:
+        tokens: word ids in [0, vocabulary_size) in reading order, shape `(n,)`.
+        vocabulary_size: V.
+        window: w >= 1; each centre draws its own reach uniformly from 1..w.
+        negatives: k >= 1, noise draws a pair in expectation.
+        exponent: alpha of the noise; f is the share of the tokens before subsampling.
+        log_weights: another noise law, unnormalised, nats, shape `(V,)`; exponent is then ignored.
+        epochs: passes over the corpus, >= 1.
+        learning_rate: of the first step; it falls linearly to 0 at the end of the last epoch.
+        threshold: t of the subsampling, a share of the tokens; None keeps every token.
+        sentence: label of the sentence of each token, shape `(n,)`; no window crosses a change of label. None is
+            one long sentence.
+        block_size: tokens a block, at least the window; None is max(16, window).
+        blocks_per_step: blocks whose updates are summed; None takes as many as keep the step stable, at most 64.
+        noise_per_block: noise draws shared by a block; None is block_size.
+
+    Returns:
+        `SgnsPlan`. Its steps have room for the expected number of tokens kept and six standard deviations more;
+        what an epoch keeps beyond that (probability 1e-9) is left out.
+
+    Raises:
+        ValueError: no token, an id out of range, no two tokens in one sentence, labels that do not fit, an exponent
+            that is NaN, noise without mass, or a number that is too small.
+        TypeError: ids that are not integers, or whole numbers that are not.
+
+    Exact. With blocks_per_step=None, learning rate times the expected number of pair gradients that meet on one row
+    in a step stays under 5, if one block alone does. A larger step is not clipped: from about 20 on it diverges.
+
+    Example:
+        >>> plan = sgns_plan([0, 1, 2, 1], vocabulary_size=3, window=1, threshold=None)
+        >>> plan.block_size, plan.blocks_per_step, plan.steps
+        (16, 1, 1)
+
+    References:
+        [mikolov2013distributed, sec. 2], [levy2015improving, sec. 3.1]
+    """
+    ids = _as_ids(tokens, vocabulary_size)
+    for name, value in (("window", window), ("negatives", negatives), ("epochs", epochs)):
+        require_count(name, value)
+    require_positive("learning_rate", learning_rate)
+    segment = _sentences(sentence, ids.shape)
+    counts = np.bincount(ids.astype(np.int64), minlength=vocabulary_size)
+    keep = _keep(counts, threshold)
+    log_weights = _noise_law(counts, exponent, log_weights)
+    block_size = max(SMALLEST_BLOCK, window) if block_size is None else block_size
+    if blocks_per_step is None:
+        load = learning_rate * block_size * _pair_gradients(counts * keep, log_weights, window, negatives)
+        blocks_per_step = int(min(max(MOST_LOAD // load, 1), MOST_BLOCKS, -(-_room(counts, keep) // block_size)))
+    noise_per_block = block_size if noise_per_block is None else noise_per_block
+    _require_shapes(window, block_size, blocks_per_step, noise_per_block)
+    return SgnsPlan(
+        jnp.asarray(ids.astype(np.int32)),
+        jnp.asarray(segment),
+        jnp.asarray(keep, jnp.float32),
+        alias_table(log_weights),
+        jnp.asarray(float(negatives)),
+        jnp.asarray(float(learning_rate)),
+        window=window,
+        epochs=epochs,
+        block_size=block_size,
+        blocks_per_step=blocks_per_step,
+        noise_per_block=noise_per_block,
+        steps=-(-_room(counts, keep) // (block_size * blocks_per_step)),
+    )
+
+
+def _sentences(sentence: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
+    segment = np.zeros(shape, np.int32) if sentence is None else _segments(sentence, shape).astype(np.int32)
+    if not np.any(segment[1:] == segment[:-1]):
+        raise ValueError("no two tokens share a sentence, so there is no pair to learn from. Check `sentence`.")
+    return segment
+
+
+def _keep(counts: np.ndarray, threshold: float | None) -> np.ndarray:
+    if threshold is None:
+        return np.ones(counts.shape)
+    return np.asarray(keep_probability(counts / np.sum(counts), threshold=threshold), np.float64)
+
+
+def _noise_law(counts: np.ndarray, exponent: float, log_weights: ArrayLike | None) -> ArrayLike:
+    if log_weights is None:
+        return power(counts, exponent=exponent)
+    if np.shape(log_weights) != counts.shape:
+        raise ValueError(f"log_weights must have one entry a word, {counts.shape}, got {np.shape(log_weights)}.")
+    return log_weights
+
+
+def _pair_gradients(kept: np.ndarray, log_weights: ArrayLike, window: int, negatives: int) -> float:
+    """Pair gradients a token brings, in expectation, to the row that gets most of them.
+
+    A step sums them at parameters from before it, and overshoots where too many agree.
+    """
+    frequency = kept / np.sum(kept)
+    noise = np.asarray(probabilities(log_weights))
+    as_word, as_context = frequency * (1 + negatives), frequency + negatives * noise
+    return (window + 1) * float(max(as_word.max(), as_context.max()))
+
+
+def _room(counts: np.ndarray, keep: np.ndarray) -> int:
+    """Tokens an epoch keeps: their expected number and six standard deviations, all of them at most."""
+    mean, variance = float(np.sum(counts * keep)), float(np.sum(counts * keep * (1 - keep)))
+    return min(math.ceil(mean + 6 * math.sqrt(variance)), int(np.sum(counts)))
+
+
+def _require_shapes(window: int, block_size: int, blocks_per_step: int, noise_per_block: int) -> None:
+    require_count("blocks_per_step", blocks_per_step)
+    require_count("noise_per_block", noise_per_block)
+    require_count("block_size", block_size)
+    if block_size < window:
+        raise ValueError(
+            f"block_size must be at least the window, {window}, got {block_size}: a block sees only the next."
+        )
