@@ -44,8 +44,8 @@ class Data(NamedTuple):
     """Planted text: `kept` (r, v) tokens kept of each word, `pairs` (r,) pairs made, `blocks` (r, 3, 3) pairs between
     bins of words, of a text of `tokens`; `frequency` and `probability` (g,) of the formula on a fine grid. Real text:
     `log_frequency` (v,) and log norms `with_it`, `without` (v,); `tokens_left` measured and predicted share of tokens
-    left and their number, (3,); empty where the corpus was not fetched. `neighbours` (q, 6): a word and its nearest, by the subsampled
-    vectors.
+    left and their number, (3,); `neighbours` (q, 6) a word and its nearest by the subsampled vectors; empty where the
+    corpus was not fetched.
     """
 
     kept: np.ndarray
