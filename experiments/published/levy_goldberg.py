@@ -182,5 +182,5 @@ def plot(data):
         ax.set_yticks(places, names if j == 0 else [])
         ax.set(title=f"k = {k:g}", xlabel="loss above the optimum (%)", xlim=(-1, 1.12 * data.zero[j]))
         ax.grid(axis="y", visible=False)
-    axes[0].legend(loc="lower right", fontsize=7)
+    axes[-1].legend(loc="lower right", fontsize=7.5)
     return fig
