@@ -94,10 +94,11 @@ def svd_row(table, ranks, k, shift=True):
 def by_rank(key, table, ranks, num_steps, shift=True):
     """Deviations of SVD of SPPMI and of SGNS, (ranks, k)."""
     svd, sgns = np.zeros((2, len(ranks), len(NEGATIVES)))
+    keys = jax.random.split(key, svd.shape)
     for j, k in enumerate(NEGATIVES):
         svd[:, j] = svd_row(table, ranks, k, shift)
         for i, (rank, steps) in enumerate(zip(ranks, num_steps, strict=True)):
-            fit = words.fit_sgns(key, table, rank=rank, negatives=k, num_steps=steps)
+            fit = words.fit_sgns(keys[i, j], table, rank=rank, negatives=k, num_steps=steps)
             sgns[i, j] = percent(fit.words @ fit.contexts.T, table, k)
     return svd, sgns
 

@@ -89,10 +89,11 @@ def free_optima(counts, objective=words.expected_sgns, exponent=1.0):
 def at_low_rank(key, counts, ranks, num_steps=200):
     """Excess loss of SVD of SPPMI and of SGNS, by rank and k."""
     svd, sgns = np.zeros((2, len(ranks), len(NEGATIVES)))
+    keys = jax.random.split(key, svd.shape)
     for j, k in enumerate(NEGATIVES):
         whole = words.svd_factors(words.sppmi(counts, negatives=k), rank=max(ranks))
         for i, rank in enumerate(ranks):
-            fit = words.fit_sgns(key, counts, rank=rank, negatives=k, num_steps=num_steps)
+            fit = words.fit_sgns(keys[i, j], counts, rank=rank, negatives=k, num_steps=num_steps)
             svd[i, j] = excess(whole.words[:, :rank] @ whole.contexts[:, :rank].T, counts, k)
             sgns[i, j] = excess(fit.words @ fit.contexts.T, counts, k)
     return {"svd": svd, "sgns": sgns}
