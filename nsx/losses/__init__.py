@@ -11,6 +11,5 @@ from nsx.losses._metric import uniformity as uniformity
 from nsx.losses._reweighted import debiased_info_nce as debiased_info_nce
 from nsx.losses._reweighted import hard_info_nce as hard_info_nce
 from nsx.losses._reweighted import self_adversarial as self_adversarial
-from nsx.losses._softmax import accidental_hits as accidental_hits
 from nsx.losses._softmax import decoupled_info_nce as decoupled_info_nce
 from nsx.losses._softmax import info_nce as info_nce

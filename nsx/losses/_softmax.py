@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nsx._numerics import masked_logsumexp, per_row
-from nsx._types import Array, ArrayLike, Bool, Float, Int
+from nsx._types import Array, ArrayLike, Bool, Float
 from nsx.losses._scores import checked, entry_parameter, row_parameter, scaled_gaps
 
 
@@ -94,28 +94,6 @@ def decoupled_info_nce(
     """
     log_odds = masked_logsumexp(*_gaps(positive, negatives, temperature, where))
     return jnp.where(jnp.isneginf(log_odds), 0, log_odds)
-
-
-def accidental_hits(positive_ids: Int[ArrayLike, "..."], negative_ids: Int[ArrayLike, "... k"]) -> Bool[Array, "... k"]:
-    """True at the negatives that are the positive itself: pass the opposite as `where`.
-
-    Args:
-        positive_ids: identity of each positive, shape `(...)`, any dtype with exact equality.
-        negative_ids: identities of the negatives, shape `(..., k)`.
-
-    Returns:
-        Mask of shape `(..., k)`, True at the hits.
-
-    Exact: m unmasked hits floor InfoNCE at log(1 + m), however good the scores.
-
-    Example:
-        >>> accidental_hits(3, jnp.array([1, 3, 2])).tolist()
-        [False, True, False]
-
-    References:
-        [jean2015using]
-    """
-    return jnp.asarray(negative_ids) == jnp.asarray(positive_ids)[..., None]
 
 
 def _gaps(
