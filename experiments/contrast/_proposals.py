@@ -69,10 +69,10 @@ def descend(law, unigram, rate, exact, corrected, steps):
     return jax.lax.scan(step, start(law, unigram), length=steps)[1]
 
 
-def train(keys, law, unigram, rate, exact, corrected):
+def train(key, law, unigram, rate, exact, corrected, steps):
     """The same by samples, for steps of BATCH and of BATCH / 2 data with K draws each: excess (2, steps).
 
-    The data of the half batch are those of the whole one; keys (2, steps).
+    The data of the half batch are the first of the whole one.
     """
     shares = (np.arange(BATCH) < [[BATCH], [BATCH // 2]]) / np.array([[BATCH], [BATCH // 2]])
 
@@ -85,9 +85,14 @@ def train(keys, law, unigram, rate, exact, corrected):
         full = (jax.nn.softmax(scores) - jnp.zeros_like(law).at[data].add(share)) * K / (1 + K)
         return scores - STEP * jnp.where(exact > 0, full, sampled), excess(scores, law)
 
-    both = lambda scores, keys: jax.vmap(step, (0, None, 0))(scores, keys, jnp.asarray(shares))
+    def both(carry, _):
+        scores, key = carry
+        keys = jax.random.split(key, 3)
+        scores, losses = jax.vmap(step, (0, None, 0))(scores, keys[1:], jnp.asarray(shares))
+        return (scores, keys[0]), losses
+
     begin = jnp.tile(start(law, unigram), (2, 1))
-    return jax.lax.scan(both, begin, keys)[1].T
+    return jax.lax.scan(both, (begin, key), length=steps)[1].T
 
 
 def noise_floor(law, q):

@@ -86,9 +86,8 @@ def simulate(key, mechanism, *, replicates, contexts, steps):
     grid = [
         x.ravel() for x in np.meshgrid(np.arange(replicates), np.arange(4), np.arange(len(law))[::2], indexing="ij")
     ]
-    train = lambda k, r, e, p: world.train(k, p, unigram, r, e, corrected)
-    keys = jax.random.split(key, (grid[0].size, steps, 2))
-    curves = jax.vmap(train)(keys, rates[grid[1]], exact[grid[1]], law[grid[2]])
+    train = lambda k, r, e, p: world.train(k, p, unigram, r, e, corrected, steps)
+    curves = jax.vmap(train)(jax.random.split(key, grid[0].size), rates[grid[1]], exact[grid[1]], law[grid[2]])
     return jax.vmap(descend)(rates, exact), curves.reshape(replicates, 4, -1, 2, steps)
 
 
@@ -172,7 +171,15 @@ def plot(data):
         for loss, (name, marker) in enumerate(names):
             mean = data.odds[loss, right].mean(axis=-1)
             measured(
-                odds, SHARPNESS, mean, marker=marker, linestyle="none", color=f"C{right}", label=f"{name}, {label}"
+                odds,
+                SHARPNESS,
+                mean,
+                marker=marker,
+                linestyle="none",
+                color=f"C{right}",
+                label=f"{name}, {label}",
+                ms=4 + 4 * loss,
+                fillstyle=("full", "none")[loss],
             )
     fine = np.linspace(0, SHARPNESS[-1], 50)
     theory(odds, fine, 1 / (1 + fine), label=r"$1/(1+\gamma)$ and 1")
