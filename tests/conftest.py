@@ -33,3 +33,10 @@ def key() -> jax.Array:
 def tolerance() -> float:
     """Relative rounding allowed to a handful of operations at the precision of the run."""
     return 1e-12 if PRECISION == 64 else 2e-5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """Programs of one test file are of no use to the next, and a worker that kept them all would hold gigabytes."""
+    yield
+    jax.clear_caches()
