@@ -462,6 +462,7 @@ def test_controller_leaves_out_rows_without_a_choice():
     assert np.all(np.abs(kept[jnp.array([1, 3])] - 0.7) > 0.01)
     still, _ = update(jnp.ones((3, 8)), state)
     np.testing.assert_allclose(still, 0.7, rtol=4 * EPS)
+    assert jnp.isnan(update(scores.at[1, 1].set(jnp.nan), state)[0])
 
 
 def test_controller_carries_no_gradient():

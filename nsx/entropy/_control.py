@@ -66,7 +66,7 @@ def hold_entropy(
         `Controller(init, update)`. `state = init(scores)`; `temperature, state = update(scores, state, where=None)`
         returns the temperature to use with these scores, without gradient: a scalar, or `(...)` per anchor. Rows
         with fewer than two candidates are left out of the mean, or keep their temperature; so does a step whose
-        heat capacity is 0 (all scores equal).
+        heat capacity is 0 (all scores equal). NaN scores, where traced, give NaN from then on.
 
     Raises:
         ValueError: a parameter out of its range, or (from init) a target of log n or more.
@@ -86,13 +86,12 @@ def hold_entropy(
     References:
         [haarnoja2018soft]
     """
-    require_positive("target", target, advice="Entropy 0 is reached only as the temperature vanishes.")
-    require_in_range("rate", rate, 0, 1)
-    for name, value in (("rate", rate), ("initial_temperature", initial_temperature), ("max_step", max_step)):
+    settings = {"target": target, "rate": rate, "bounds": bounds, "max_step": max_step}
+    for name, value in settings.items():
         require_positive(name, value)
-    low, high = bounds
-    require_positive("bounds", bounds)
-    require_in_range("initial_temperature", initial_temperature, low, high, advice="Widen the bounds.")
+    require_in_range("rate", rate, 0, 1)
+    require_in_range("initial_temperature", initial_temperature, *bounds, advice="Widen the bounds.")
+    low, high = jnp.log(jnp.asarray(bounds))
 
     def init(scores: Float[ArrayLike, "... n"]) -> EntropyState:
         scores = prepare_scores(scores, None)
@@ -108,9 +107,9 @@ def hold_entropy(
         scores = jax.lax.stop_gradient(prepare_scores(scores, where))
         log_tau = state.log_temperature
         missing, capacity = _error(scores, jnp.exp(log_tau), target, pooled=not per_anchor)
-        movable = capacity > 0
+        movable = capacity != 0  # True for NaN: bad scores must show
         step = jnp.clip(rate * missing / jnp.where(movable, capacity, 1), -max_step, max_step)
-        log_tau = jnp.clip(log_tau + jnp.where(movable, step, 0), jnp.log(low), jnp.log(high)).astype(log_tau.dtype)
+        log_tau = jnp.clip(log_tau + jnp.where(movable, step, 0), low, high).astype(log_tau.dtype)
         return jax.lax.stop_gradient(jnp.exp(log_tau)), EntropyState(log_tau)
 
     return Controller(init, update)
