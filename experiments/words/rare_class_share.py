@@ -71,7 +71,7 @@ class Data(NamedTuple):
 
 @partial(jax.jit, static_argnames=("replicates", "examples"))
 def simulate(key, slope, offset, progress, kept, *, replicates, examples):
-    table_key, *keys = jax.random.split(key, 1 + len(EXPONENTS))
+    table_key, sample_key = jax.random.split(key)
     joint = _shares.imbalanced(table_key)
     exponents = jnp.asarray(EXPONENTS, joint.dtype)
     law_of = lambda alpha: samplers.power(jnp.sum(joint, axis=0), exponent=slope * alpha + offset)
@@ -87,7 +87,7 @@ def simulate(key, slope, offset, progress, kept, *, replicates, examples):
         drawn = _shares.sample(key_and_alpha[0], joint, law, tables, kept, replicates, examples)
         return *drawn, push / jnp.sum(push, axis=1, keepdims=True), residual
 
-    draws, push, never, share, residual = jax.lax.map(at, (jnp.stack(keys), exponents))
+    draws, push, never, share, residual = jax.lax.map(at, (jax.random.split(sample_key, len(EXPONENTS)), exponents))
     solve = jax.vmap(jax.vmap(lambda k, p: _shares.equalising(joint, law_of, k, p), (None, 0)), (0, None))
     return Data(
         joint=joint,
