@@ -459,6 +459,12 @@ def test_alignment(power, tolerance):
     assert all(np.all(np.asarray(g) == 0) for g in both)
 
 
+def test_alignment_keeps_its_curvature_where_the_points_meet():
+    point = jnp.array([0.5, -1.0])
+    curvature = jax.hessian(lambda x: losses.alignment(x, point))(point)
+    np.testing.assert_allclose(curvature, 2 * np.eye(2))
+
+
 def test_alignment_shapes():
     x = jnp.zeros((2, 3, 4), jnp.bfloat16)
     assert losses.alignment(x, x + 1).shape == (2, 3)
