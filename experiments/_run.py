@@ -137,7 +137,8 @@ def save(out: Path, slug: str, module: ModuleType, fields: NamedTuple, record: d
 def draw(out: Path, slug: str, module: ModuleType, content: bytes, record: dict[str, Any]) -> None:
     """Draw a claim's figures from its saved data and its record."""
     checks = [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]]
-    fig = module.plot(unpack(module, content))
+    with jax.enable_x64(record["dtype"] == "float64"):
+        fig = module.plot(unpack(module, content))
     _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
     for suffix, image in _style.render(fig, stamp=f"nsx {slug} {record['data']}").items():
         write_atomically(out / f"{slug}.{suffix}", image)
