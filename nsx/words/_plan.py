@@ -16,9 +16,11 @@ from nsx.samplers import AliasTable, alias_table, power, probabilities
 from nsx.words._counts import _as_ids, _segments
 from nsx.words._subsample import keep_probability
 
-SMALLEST_BLOCK = 16  # tokens; longer blocks score more pairs that no window holds, shorter ones scatter more rows
+BLOCK_SIZE = 16  # tokens; longer blocks score more pairs that no window holds, shorter ones scatter more rows
 MOST_BLOCKS = 64  # a step; more gain nothing on a CPU
-MOST_LOAD = 5.0  # see _blocks_per_step; no effect is seen up to 10, training diverges from 20 on
+MOST_LOAD = (
+    5.0  # learning rate x gradients summed on a row; corpora of few words diverge from 6.4 on, real ones from 25
+)
 
 
 @partial(
@@ -91,9 +93,9 @@ def sgns_plan(
         threshold: t of the subsampling, a share of the tokens; None keeps every token.
         sentence: label of the sentence of each token, shape `(n,)`; no window crosses a change of label. None is
             one long sentence.
-        block_size: tokens a block, at least the window; None is max(16, window).
+        block_size: tokens a block, at least the window; None is 16, or what the window or a stable step asks.
         blocks_per_step: blocks whose updates are summed; None takes as many as keep the step stable, at most 64.
-        noise_per_block: noise draws shared by a block; None is block_size.
+        noise_per_block: noise draws shared by a block; None is 32, or 2 block_size where that is more.
 
     Returns:
         `SgnsPlan`. Its steps have room for the expected number of tokens kept and six standard deviations more;
@@ -104,8 +106,9 @@ def sgns_plan(
             that is NaN, noise without mass, or a number that is too small.
         TypeError: ids that are not integers, or whole numbers that are not.
 
-    Exact. With blocks_per_step=None, learning rate times the expected number of pair gradients that meet on one row
-    in a step stays under 5, if one block alone does. A larger step is not clipped: from about 20 on it diverges.
+    Exact. Left to itself, the plan bounds the expected sum of pair gradients on any row a step touches, times the
+    learning rate, by 5, where a block no longer than the window allows it: not where learning_rate (1 + negatives)
+    (1 + window) is over 5. Nothing is clipped, so steps much larger than that diverge.
 
     Example:
         >>> plan = sgns_plan([0, 1, 2, 1], vocabulary_size=3, window=1, threshold=None)
@@ -123,11 +126,12 @@ def sgns_plan(
     counts = np.bincount(ids.astype(np.int64), minlength=vocabulary_size)
     keep = _keep(counts, threshold)
     log_weights = _noise_law(counts, exponent, log_weights)
-    block_size = max(SMALLEST_BLOCK, window) if block_size is None else block_size
+    most = _most_tokens(counts * keep, log_weights, learning_rate * (window + 1), negatives)
+    if block_size is None:
+        block_size = max(window, min(most, BLOCK_SIZE))
     if blocks_per_step is None:
-        load = learning_rate * block_size * _pair_gradients(counts * keep, log_weights, window, negatives)
-        blocks_per_step = int(min(max(MOST_LOAD // load, 1), MOST_BLOCKS, -(-_room(counts, keep) // block_size)))
-    noise_per_block = block_size if noise_per_block is None else noise_per_block
+        blocks_per_step = max(1, min(most // block_size, MOST_BLOCKS, -(-_room(counts, keep) // block_size)))
+    noise_per_block = 2 * max(block_size, BLOCK_SIZE) if noise_per_block is None else noise_per_block
     _require_shapes(window, block_size, blocks_per_step, noise_per_block)
     return SgnsPlan(
         jnp.asarray(ids.astype(np.int32)),
@@ -166,15 +170,17 @@ def _noise_law(counts: np.ndarray, exponent: float, log_weights: ArrayLike | Non
     return log_weights
 
 
-def _pair_gradients(kept: np.ndarray, log_weights: ArrayLike, window: int, negatives: int) -> float:
-    """Pair gradients a token brings, in expectation, to the row that gets most of them.
+def _most_tokens(kept: np.ndarray, log_weights: ArrayLike, rate: float, negatives: int) -> int:
+    """Tokens a step may sum before the row that gets most of their gradients overshoots, at least 1.
 
-    A step sums them at parameters from before it, and overshoots where too many agree.
+    A step of n tokens brings a row it touches (1 + k)(1 + n f) pair gradients as a word and 1 + k/2 + n (f + k q) as a
+    context, each times w + 1, in expectation; rate is learning rate times w + 1.
     """
     frequency = kept / np.sum(kept)
     noise = np.asarray(probabilities(log_weights))
-    as_word, as_context = frequency * (1 + negatives), frequency + negatives * noise
-    return (window + 1) * float(max(as_word.max(), as_context.max()))
+    as_word = (MOST_LOAD / rate / (1 + negatives) - 1) / np.max(frequency)
+    as_context = (MOST_LOAD / rate - 1 - negatives / 2) / np.max(frequency + negatives * noise)
+    return int(max(1, min(as_word, as_context, 1e9)))
 
 
 def _room(counts: np.ndarray, keep: np.ndarray) -> int:

@@ -255,7 +255,8 @@ def _step(plan: SgnsPlan, carry: tuple, batch: tuple[Block, Array]) -> tuple[tup
 
 
 def _rate(plan: SgnsPlan, step: Array) -> Array:
-    return plan.learning_rate * jnp.maximum(1 - step / (plan.epochs * plan.steps), 0)
+    done = step.astype(plan.learning_rate.dtype) / (plan.epochs * plan.steps)
+    return plan.learning_rate * jnp.maximum(1 - done, 0)
 
 
 def _add_rows(embedding: Embedding, update: BlockUpdate) -> Embedding:
