@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data as sources
-from experiments._claim import Claim, at_its_word, at_most, close
+from experiments._claim import Claim, at_its_word, at_least, at_most, close
 from experiments._style import panels
 from experiments.words import _tables
 from nsx import words
@@ -128,6 +128,9 @@ def verdict(data):
         close("SPPMI over the cells it keeps (%)", 0, data.kept, rounding),
         at_its_word(close("SPPMI over all cells is as published (%)", PUBLISHED_SPPMI, data.sppmi, 1e-4)),
         at_most("SGNS at rank d - SVD of SPPMI at rank d (points)", 0, data.sgns - data.svd),
+        at_least(
+            "no matrix lies below the optimum (%)", 0, np.vstack([data.zero, data.sppmi, data.svd, data.sgns]), rounding
+        ),
     )
     if data.real:
         n = min(len(data.ranks), 2)
@@ -158,6 +161,7 @@ def controls(key, data, *, corpus, vocabulary, ranks, num_steps):
     worlds = {
         "PMI shifted by log(k + 1)": data._replace(pmi=wrong_k),
         "the cells that SPPMI clips counted as kept": data._replace(kept=data.sppmi),
+        "SPPMI taken for the optimum": data._replace(sgns=100 * ((1 + data.sgns / 100) / (1 + data.sppmi / 100) - 1)),
         "only the cells that SPPMI keeps counted": data._replace(sppmi=data.kept),
         "SVD of unshifted PPMI, descent stopped after two steps": data._replace(svd=svd, sgns=sgns),
     }
