@@ -70,9 +70,7 @@ def require_negatives(positive: Array, negatives: Array, where: Array | None = N
             "Mask unwanted entries with `where` instead of passing none."
         )
     lead = negatives.shape[:-1]
-    fits = positive.ndim == len(lead) and all(
-        a == b or 1 in (a, b) for a, b in zip(positive.shape, lead, strict=True)
-    )
+    fits = positive.ndim == len(lead) and all(a == b or 1 in (a, b) for a, b in zip(positive.shape, lead, strict=True))
     if not fits:
         raise ValueError(
             f"positive must have the leading shape of negatives, {lead}, got {positive.shape}. "
