@@ -23,6 +23,7 @@ def quick(slug):
     return module, *_run.evaluate(module, seed=SEED, **size)
 
 
+@pytest.mark.slow  # results are committed in float64; `run --precision 32` is for a reader who wants to see the other
 @pytest.mark.parametrize("slug", [pytest.param(s, marks=pytest.mark.xdist_group(s)) for s in SLUGS])
 class TestClaim:
     """One group a claim, so that parallel workers share its quick run (`--dist loadgroup`)."""
