@@ -488,6 +488,14 @@ def test_controller_bad_input(keywords, message):
         entropy.hold_entropy(keywords.pop("target"), **keywords)
 
 
+def test_controller_starts_under_jit():
+    controller = entropy.hold_entropy(0.5)
+    inside = jax.jit(lambda s: controller.init(s).log_temperature)(jnp.zeros((2, 4)))
+    assert inside == controller.init(jnp.zeros((2, 4))).log_temperature
+    with pytest.raises(ValueError, match="below log n"):
+        jax.jit(lambda s: entropy.hold_entropy(2.0).init(s).log_temperature)(jnp.zeros((2, 4)))
+
+
 def test_controller_refuses_an_unreachable_target():
     with pytest.raises(ValueError, match="target must be below log n"):
         entropy.hold_entropy(math.log(8)).init(jnp.ones((3, 8), FLOAT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ def hold_entropy(
 
     def init(scores: Float[ArrayLike, "... n"]) -> EntropyState:
         scores = prepare_scores(scores, None)
-        limit = jnp.log(jnp.asarray(scores.shape[-1], scores.dtype))
+        limit = math.log(scores.shape[-1])  # of a shape: concrete under jit too
         if is_concrete(target) and target >= limit:
             raise ValueError(f"target must be below log n = {limit} nats, got {target}. Lower it, or add negatives.")
         shape = scores.shape[:-1] if per_anchor else ()
