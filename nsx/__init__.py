@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from nsx import entropy as entropy
     from nsx import losses as losses
     from nsx import samplers as samplers
+    from nsx import sequences as sequences
     from nsx import words as words
 
-_SUBMODULES = ("asymptotics", "bias", "entropy", "losses", "samplers", "words")
+_SUBMODULES = ("asymptotics", "bias", "entropy", "losses", "samplers", "sequences", "words")
 
 try:
     __version__ = version("nsx")
