@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nsx import asymptotics as asymptotics
     from nsx import bias as bias
+    from nsx import distances as distances
     from nsx import entropy as entropy
+    from nsx import games as games
     from nsx import losses as losses
+    from nsx import quadrature as quadrature
     from nsx import samplers as samplers
     from nsx import sequences as sequences
     from nsx import words as words
 
-_SUBMODULES = ("asymptotics", "bias", "entropy", "losses", "samplers", "sequences", "words")
+_SUBMODULES = ("asymptotics", "bias", "distances", "entropy", "games", "losses", "quadrature", "samplers", "sequences", "words")
 
 try:
     __version__ = version("nsx")

@@ -1,0 +1,33 @@
+"""Games as vector fields: update rules, linearised stability, penalties, and a generator of negatives."""
+
+from nsx.games._arnoldi import Leading as Leading
+from nsx.games._arnoldi import leading_eigenvalues as leading_eigenvalues
+from nsx.games._collapse import CollapseBand as CollapseBand
+from nsx.games._collapse import collapse_band as collapse_band
+from nsx.games._collapse import collapse_penalty as collapse_penalty
+from nsx.games._field import vector_field as vector_field
+from nsx.games._generator import GameEquilibrium as GameEquilibrium
+from nsx.games._generator import generator_equilibrium as generator_equilibrium
+from nsx.games._generator import generator_learner as generator_learner
+from nsx.games._linear import Equilibrium as Equilibrium
+from nsx.games._linear import Stability as Stability
+from nsx.games._linear import classify as classify
+from nsx.games._linear import equilibrium as equilibrium
+from nsx.games._linear import linearize as linearize
+from nsx.games._linear import stability as stability
+from nsx.games._maps import largest_stable_step as largest_stable_step
+from nsx.games._maps import spectral_radius as spectral_radius
+from nsx.games._maps import update_spectrum as update_spectrum
+from nsx.games._penalties import entropy_bonus as entropy_bonus
+from nsx.games._penalties import gradient_penalty as gradient_penalty
+from nsx.games._penalties import norm_penalty as norm_penalty
+from nsx.games._updates import OptimisticState as OptimisticState
+from nsx.games._updates import PlayersState as PlayersState
+from nsx.games._updates import Update as Update
+from nsx.games._updates import alternating as alternating
+from nsx.games._updates import consensus as consensus
+from nsx.games._updates import extragradient as extragradient
+from nsx.games._updates import implicit as implicit
+from nsx.games._updates import optimistic as optimistic
+from nsx.games._updates import simultaneous as simultaneous
+from nsx.games._updates import symplectic as symplectic
