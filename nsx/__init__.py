@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from nsx import entropy as entropy
     from nsx import games as games
     from nsx import losses as losses
+    from nsx import poincare as poincare
     from nsx import quadrature as quadrature
     from nsx import samplers as samplers
     from nsx import sequences as sequences
+    from nsx import spikes as spikes
     from nsx import words as words
 
-_SUBMODULES = ("asymptotics", "bias", "distances", "entropy", "games", "losses", "quadrature", "samplers", "sequences", "words")
+_SUBMODULES = (
+    "asymptotics",
+    "bias",
+    "distances",
+    "entropy",
+    "games",
+    "losses",
+    "poincare",
+    "quadrature",
+    "samplers",
+    "sequences",
+    "spikes",
+    "words",
+)
 
 try:
     __version__ = version("nsx")
