@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nsx import distances as distances
     from nsx import entropy as entropy
     from nsx import games as games
+    from nsx import graphs as graphs
+    from nsx import hypergraphs as hypergraphs
     from nsx import losses as losses
     from nsx import poincare as poincare
     from nsx import quadrature as quadrature
@@ -30,6 +32,8 @@ _SUBMODULES = (
     "distances",
     "entropy",
     "games",
+    "graphs",
+    "hypergraphs",
     "losses",
     "poincare",
     "quadrature",

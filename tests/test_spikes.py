@@ -102,6 +102,16 @@ def test_resting_emphasis_of_simulated_trains(power):
     assert error < 0.05 * float(ratio)
 
 
+def test_resting_emphasis_of_pull_and_push_equals_the_formula():
+    """Weights that cancel leave the variance alone; others add the squared mean."""
+    for weights in ([1.0, -1.0], [0.5, -0.2]):
+        drift, spread = 15 * 0.4 * sum(weights), 7.5 * 0.4 * sum(w * w for w in weights)
+        t = GRID.astype(float) / 15
+        exact = oracle.emphasis(drift**2 * (1 - np.exp(-t)) ** 2 + spread * (1 - np.exp(-2 * t)), 30, 1)
+        value = spikes.resting_emphasis(GRID, [0.4, 0.4], weights, time_constant=15.0, split=30, power=2)
+        np.testing.assert_allclose(value, exact, rtol=1e-5)
+
+
 def test_resting_emphasis_limits_and_continuous_time():
     t = np.linspace(0, 200, 4001).astype(FLOAT)
     for tau in (1.0, 10.0, 50.0, 200.0):
