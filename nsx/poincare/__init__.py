@@ -7,6 +7,7 @@ from nsx.poincare._ball import riemannian_gradient as riemannian_gradient
 from nsx.poincare._gyro import gyration as gyration
 from nsx.poincare._gyro import mobius_add as mobius_add
 from nsx.poincare._gyro import mobius_scale as mobius_scale
+from nsx.poincare._hierarchy import transitive_closure as transitive_closure
 from nsx.poincare._maps import exp_map as exp_map
 from nsx.poincare._maps import geodesic as geodesic
 from nsx.poincare._maps import log_map as log_map
