@@ -21,6 +21,9 @@ from experiments.data.clinical import granulomatous_disease as granulomatous_dis
 from experiments.data.clinical import stimulus_locked as stimulus_locked
 from experiments.data.places import Airports as Airports
 from experiments.data.places import airports as airports
+from experiments.data.hierarchy import Hierarchy as Hierarchy
+from experiments.data.hierarchy import mammals as mammals
+from experiments.data.hierarchy import noun_closure as noun_closure
 from experiments.data.similarity import Similarity as Similarity
 from experiments.data.similarity import analogies as analogies
 from experiments.data.similarity import word_similarity as word_similarity
