@@ -579,6 +579,12 @@ fast%4:02:00:: 1 1 5""".splitlines()
     }
 
 
+def test_lemmas_of_one_synset_share_it():
+    senses = ["gray%3:00:00:: 01 1 0", "grey%3:00:00:: 01 2 0", "grey%1:07:00:: 01 1 0", "ashen%5:00:00:gray:00 02 1 0"]
+    got = wordnet.parse_synsets(senses)
+    assert got == {"gray": {"adj01"}, "grey": {"adj01", "noun01"}, "ashen": {"adj02"}}
+
+
 def test_chat_joins_continued_lines_and_keeps_tagged_words():
     utterances = list(tagged.parse_utterances(CHAT.replace("\n", "\r\n")))
     assert utterances == [
@@ -627,7 +633,7 @@ def test_pronunciations_join_readings_and_drop_comments():
     np.testing.assert_array_equal(got.phones, [[3, 4], [3, 0], [3, 4], [3, 2], [3, 4], [3, 0], [3, 4], [1, -1]])
     np.testing.assert_array_equal(got.lengths, [2] * 7 + [1])
     np.testing.assert_array_equal(got.sound, [0, 1, 0, 2, 0, 1, 0, 3])
-    assert (got.phones.dtype, got.sound.dtype) == (np.int8, np.int32)
+    assert (got.phones.dtype, got.sound.dtype) == (np.int32, np.int32)
 
 
 def test_homophones_are_distinct_words_of_one_sound():
@@ -785,6 +791,11 @@ def test_real_wordnet_has_the_published_counts():
     assert [nouns.names[root] for root in roots] == ["entity"]
     classes = data.lexicographer_classes()
     assert (len(classes), classes["dog"]) == (147_306, ({"noun", "verb"}, "noun.animal"))
+    synsets = data.lemma_synsets()
+    assert len(synsets) == 147_306
+    assert len(frozenset().union(*synsets.values())) == 117_659
+    assert synsets["gray"] & synsets["grey"]
+    assert not synsets["right"] & synsets["wright"]
 
 
 @pytest.mark.fetch

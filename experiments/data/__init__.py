@@ -40,5 +40,6 @@ from experiments.data.text import tokens as tokens
 from experiments.data.wordnet import Hypernyms as Hypernyms
 from experiments.data.wordnet import WordClass as WordClass
 from experiments.data.wordnet import glosses as glosses
+from experiments.data.wordnet import lemma_synsets as lemma_synsets
 from experiments.data.wordnet import lexicographer_classes as lexicographer_classes
 from experiments.data.wordnet import noun_hypernyms as noun_hypernyms

@@ -18,7 +18,7 @@ class Pronunciations(NamedTuple):
     """Entries (e of them) of a dictionary of sounds; a word with several readings has several entries.
 
     `words` (w,) distinct, in the file's order; `symbols` the phones, vowels with their stress (AH0), sorted. By entry:
-    `word` (e,) int32 index into `words`; `phones` (e, longest) int8 index into `symbols`, -1 after the end; `lengths`
+    `word` (e,) int32 index into `words`; `phones` (e, longest) int32 index into `symbols`, -1 after the end; `lengths`
     (e,) int32; `sound` (e,) int32: entries of one number have the same phones and stress, numbered by first entry.
     """
 
@@ -53,7 +53,7 @@ def parse_pronunciations(lines: Iterable[str]) -> Pronunciations:
     symbols = tuple(sorted({phone for sound in sounds for phone in sound}))
     code = {phone: i for i, phone in enumerate(symbols)}
     lengths = np.array([len(sound) for _, sound in entries], np.int32)
-    phones = np.full((len(entries), lengths.max()), -1, np.int8)
+    phones = np.full((len(entries), lengths.max()), -1, np.int32)
     phones[np.arange(phones.shape[1]) < lengths[:, None]] = [code[p] for _, sound in entries for p in sound]
     word = np.array([words[w] for w, _ in entries], np.int32)
     return Pronunciations(

@@ -50,6 +50,11 @@ def lexicographer_classes() -> dict[str, WordClass]:
     return parse_classes(senses.decode().splitlines(), fields.decode().splitlines())
 
 
+def lemma_synsets() -> dict[str, frozenset[str]]:
+    """The synsets of every English lemma (lower-case, with underscores in compounds), as part and offset."""
+    return parse_synsets(read("wn", f"{_FOLDER}index.sense").decode().splitlines())
+
+
 def noun_hypernyms() -> Hypernyms:
     """Every edge from a noun synset to its hypernyms, instances included."""
     return parse_hypernyms(read("wn", f"{_FOLDER}data.noun").decode())
@@ -75,6 +80,16 @@ def parse_classes(senses: Iterable[str], fields: Iterable[str]) -> dict[str, Wor
         part, file = code.split(":")[:2]
         found.setdefault(lemma, []).append((int(count), int(number), _PARTS[part], names[file]))
     return {lemma: _classify(entries) for lemma, entries in found.items()}
+
+
+def parse_synsets(senses: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Synsets from index.sense (key, offset, sense number, count); satellites belong with the adjectives."""
+    found: dict[str, set[str]] = {}
+    for line in senses:
+        key, offset, *_ = line.split()
+        lemma, _, code = key.partition("%")
+        found.setdefault(lemma, set()).add(_PARTS[code[0]] + offset)
+    return {lemma: frozenset(synsets) for lemma, synsets in found.items()}
 
 
 def _classify(senses: list[tuple[int, int, str, str]]) -> WordClass:
