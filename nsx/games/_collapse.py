@@ -54,7 +54,7 @@ def collapse_penalty(
     References:
         [strogatz2015nonlinear, sec. 3.6]
     """
-    x, k = as_float("logit_gap", logit_gap), as_float("num_candidates", num_candidates)
+    x, k = _as_float("logit_gap", logit_gap), _as_float("num_candidates", num_candidates)
     require_positive("logit_gap", logit_gap)
     require_in_range("num_candidates", num_candidates, 2.0, float("inf"), open_high=True)
     p = jax.nn.sigmoid(x - jnp.log(k - 1))
@@ -87,7 +87,7 @@ def collapse_band(num_candidates: Float[ArrayLike, "..."]) -> CollapseBand:
         [strogatz2015nonlinear, sec. 3.6]
     """
     require_in_range("num_candidates", num_candidates, 2.0, float("inf"), open_high=True)
-    k = as_float("num_candidates", num_candidates)
+    k = _as_float("num_candidates", num_candidates)
     top = jnp.maximum(jnp.log(k - 1), 0)
     height = lambda x: x * jnp.tanh((top - x) / 2)
     steepness = lambda x: jnp.sinh(top - x) - x  # of the sign of the derivative of the height
@@ -97,6 +97,11 @@ def collapse_band(num_candidates: Float[ArrayLike, "..."]) -> CollapseBand:
     falling = _root(lambda x: height(x) - 1, crest, top)
     at = lambda x: jnp.where(margin > 0, collapse_penalty(jnp.where(margin > 0, x, 1), num_candidates=k), jnp.nan)
     return CollapseBand(at(rising), at(falling), margin)
+
+
+def _as_float(name: str, value: ArrayLike) -> Array:
+    """The value as a floating array, whole numbers in the default precision."""
+    return as_float(name, 1.0 * jnp.asarray(value))
 
 
 def _root(function: Callable[[Array], Array], low: Array, high: Array) -> Array:

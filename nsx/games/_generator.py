@@ -44,7 +44,7 @@ def generator_learner(
 
     Args:
         generator: its parameters to logits phi, shape `(..., n)`; the identity is a table of logits; a flax network
-            is `lambda p: model.apply(p, contexts)`.
+            is `lambda p: model.apply(p, contexts)`; masked candidates are `lambda p: jnp.where(mask, p, -jnp.inf)`.
         learner: its parameters to scores s, shape `(..., n)`, in the same way.
         log_data: log P, normalised over the last axis, shape `(..., n)`; -inf where a candidate is never positive.
         negatives: k > 0, how many negatives face one positive.
