@@ -8,6 +8,14 @@ from nsx.poincare._gyro import gyration as gyration
 from nsx.poincare._gyro import mobius_add as mobius_add
 from nsx.poincare._gyro import mobius_scale as mobius_scale
 from nsx.poincare._hierarchy import transitive_closure as transitive_closure
+from nsx.poincare._lorentz import from_lorentz as from_lorentz
+from nsx.poincare._lorentz import lorentz_distance as lorentz_distance
+from nsx.poincare._lorentz import lorentz_inner as lorentz_inner
+from nsx.poincare._lorentz import lorentz_project as lorentz_project
+from nsx.poincare._lorentz import to_lorentz as to_lorentz
+from nsx.poincare._lorentz_maps import lorentz_exp_map as lorentz_exp_map
+from nsx.poincare._lorentz_maps import lorentz_log_map as lorentz_log_map
+from nsx.poincare._lorentz_maps import lorentz_tangent as lorentz_tangent
 from nsx.poincare._maps import exp_map as exp_map
 from nsx.poincare._maps import geodesic as geodesic
 from nsx.poincare._maps import log_map as log_map
