@@ -464,6 +464,14 @@ class TestArnoldi:
         found = games.leading_eigenvalues(key, lambda x: three * x, jnp.zeros(9, FLOAT), num_eigenvalues=9)
         np.testing.assert_allclose(found.eigenvalues.real, np.sort(three)[::-1], rtol=200 * EPS)
 
+    def test_the_basis_stays_orthogonal_to_what_is_almost_in_it(self):
+        from nsx.games._arnoldi import _orthogonal_part
+
+        basis = jnp.asarray(np.linalg.qr(RNG.normal(size=(20, 5)))[0].T, FLOAT)
+        x = 10 * jnp.sum(basis, axis=0) + jnp.asarray(RNG.normal(size=20), FLOAT) * 100 * EPS
+        rest, _ = _orthogonal_part(basis, x)
+        assert np.abs(basis @ rest).max() < 8 * EPS * np.linalg.norm(rest)
+
     def test_bad_input(self, key):
         run = lambda **kw: games.leading_eigenvalues(key, lambda x: x, jnp.zeros(4, FLOAT), **kw)
         with pytest.raises(ValueError, match="num_eigenvalues must be at most krylov_dimension"):

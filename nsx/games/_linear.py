@@ -27,14 +27,17 @@ class Stability(NamedTuple):
 
 
 class Equilibrium(NamedTuple):
-    """Players at which the field vanishes, and the residual: the largest entry of the field left there."""
+    """Players at which the field vanishes, found by Newton's iteration.
+
+    `players` are they, and `residual` is the largest entry of the field left there.
+    """
 
     players: Players
     residual: Float[Array, ""]
 
 
 def linearize(field: Field, players: Players) -> Stability:
-    r"""Linearised dynamics of a game at a point: does a small deviation grow?
+    r"""Linearised dynamics of a game at a point, which tell whether a small deviation grows.
 
     $$J = \frac{\partial v}{\partial z}, \qquad \dot\delta = J \delta, \qquad
       \alpha = \max_i \mathrm{Re}\,\lambda_i(J); \quad \alpha < 0 \text{ is stable.}$$
