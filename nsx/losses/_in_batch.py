@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_count, require_finite, require_positive
+from nsx._checks import as_float, require_count, require_finite
 from nsx._types import Array, ArrayLike, Float, Int
+from nsx.losses._batch_checks import require_integers, require_pairs, require_scalar_temperature
 from nsx.losses._blocks import default_block
+from nsx.losses._ring_kernel import Plan, Share, ring_losses
 from nsx.losses._row_kernel import Batch, row_losses
-from nsx.losses._symmetric_kernel import Pairs, symmetric_losses
 
 
 def in_batch_info_nce(
@@ -36,8 +37,9 @@ def in_batch_info_nce(
         temperature: tau > 0, a scalar; may be learned.
         symmetric: average over rows and columns, as in CLIP.
         block_size: rows of a slab of scores; None takes about 2^21 scores, 8 MiB of float32.
-        axis_name: mapped axis (of shard_map, or of vmap with a name) over which the batch is split: x, y, ids
-            and log_q are this device's share, negatives come from all. Gradients need no factor of the world size.
+        axis_name: mapped axis of shard_map (or of vmap, if differentiated inside it) over which the batch is split:
+            x, y, ids and log_q are this device's share, negatives come from all. Gradients need no factor of
+            the world size.
         ids: identity of each y, integers of shape `(b,)`; columns of equal id are no negatives of each other.
         log_q: log-probability of each y under the law that fills the batch, nats, shape `(b,)`, the
             popularity correction; a constant of each column, so it moves the row direction only. None
@@ -58,10 +60,10 @@ def in_batch_info_nce(
     second derivatives), for any weights of the rows. A mean or sum over the batch costs 6 b^2 d operations
     with its gradient, unequal weights 10, symmetric 8. Biased for the softmax over a whole catalogue by the
     law of the batch, which `log_q` corrects, and by duplicates of the positive, which `ids` masks. With
-    `axis_name` each device gathers y, and x too where symmetric (memory O(n d) for n pairs over all devices;
-    symmetric then costs 12). Differentiated outside shard_map all gradients are those of one device,
-    temperature's included; inside it, divide local sums by the global n, and what is replicated, such as
-    temperature, gets one share a device unless shard_map itself sums them (check_vma=True does).
+    `axis_name` the shares of y go round the devices, none of which holds more than two (8 b^2 d operations in
+    all). Differentiated outside shard_map all gradients are those of one device, temperature's included;
+    inside it, divide local sums by the global b, and what is replicated, such as temperature, gets one share
+    a device unless shard_map itself sums them (check_vma=True does).
 
     Example:
         >>> bool(jnp.allclose(in_batch_info_nce(jnp.zeros((4, 2)), jnp.ones((4, 2)), temperature=0.1), jnp.log(4.0)))
@@ -70,34 +72,18 @@ def in_batch_info_nce(
     References:
         [oord2018representation, eq. 4], [radford2021learning, fig. 3], [yi2019sampling]
     """
-    x, y, ids = _checked(x, y, temperature, ids)
+    x, y = require_pairs(x, y)
+    require_scalar_temperature(temperature)
+    ids = require_integers("ids", ids, x.shape[0])
     x = x / jnp.asarray(temperature)
     if log_q is not None:
         x, y = _with_log_q(x, y, log_q)
-    if axis_name is None:
-        block = _block(block_size, x.shape[0])
-        if symmetric:
-            return symmetric_losses(Pairs(x, y, ids), block, precision)
-        return row_losses(Batch(x, y, jnp.arange(x.shape[0]), ids), block, precision)
-    return _over_axis(x, y, ids, symmetric, block_size, axis_name, precision)
-
-
-def _checked(
-    x: ArrayLike, y: ArrayLike, temperature: ArrayLike, ids: ArrayLike | None
-) -> tuple[Array, Array, Array | None]:
-    x, y = as_float("x", x), as_float("y", y)
-    if x.ndim != 2 or x.shape != y.shape or x.shape[0] == 0:
-        raise ValueError(f"x and y must have one shape (b, d) with b >= 1, got {x.shape} and {y.shape}.")
-    require_positive("temperature", temperature, advice="It divides the scores.")
-    if jnp.ndim(temperature):
-        raise ValueError(f"temperature must be a scalar here, got shape {jnp.shape(temperature)}.")
-    if ids is not None:
-        ids = jnp.asarray(ids)
-        if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise TypeError(f"ids must be integers, compared for equality, got {ids.dtype}.")
-        if ids.shape != x.shape[:1]:
-            raise ValueError(f"ids must have shape {x.shape[:1]}, one a pair, got {ids.shape}.")
-    return x, y, ids
+    block, index = _block(block_size, x.shape[0]), jnp.arange(x.shape[0])
+    if axis_name is None and not symmetric:
+        return row_losses(Batch(x, y, index, ids), block, precision)
+    if axis_name is not None:
+        index = jax.lax.axis_index(axis_name) * x.shape[0] + index
+    return ring_losses(Share(x, y, index, ids), Plan(axis_name, block, symmetric, precision))
 
 
 def _with_log_q(x: Array, y: Array, log_q: ArrayLike) -> tuple[Array, Array]:
@@ -115,28 +101,3 @@ def _block(block_size: int | None, columns: int) -> int:
         return default_block(columns)
     require_count("block_size", block_size)
     return int(block_size)
-
-
-def _over_axis(
-    x: Array,
-    y: Array,
-    ids: Array | None,
-    symmetric: bool,
-    block_size: int | None,
-    axis_name: str,
-    precision: str | None,
-) -> Array:
-    """Rows of this device against the columns of all; the gather's transpose sums the columns' gradients."""
-
-    def gather(array: Array) -> Array:
-        return jax.lax.all_gather(array, axis_name, tiled=True)
-
-    rows = x.shape[0]
-    target = jax.lax.axis_index(axis_name) * rows + jnp.arange(rows)
-    ids = None if ids is None else gather(ids)
-    columns = gather(y)
-    block = _block(block_size, columns.shape[0])
-    loss = row_losses(Batch(x, columns, target, ids), block, precision)
-    if not symmetric:
-        return loss
-    return (loss + row_losses(Batch(y, gather(x), target, ids), block, precision)) / 2

@@ -1,0 +1,152 @@
+"""In-batch softmax over rows, or rows and columns, in two passes; where devices share the batch the columns travel.
+
+Each device keeps its anchors, and its candidates go round: they meet the anchors of every device in turn and bring
+home what they gathered, column sums on the first round and gradients on the second. So no device ever holds more than
+its share and one visitor's, O(m d) for m pairs a device, and nothing is summed over devices by anyone else. With the
+gradient it costs 8 b^2 d operations over all devices, one direction or both. On one device the round is one step.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nsx._types import Array
+from nsx.losses._blocks import join_rows, split_rows
+from nsx.losses._row_kernel import loss_from_sums
+
+
+class Share(NamedTuple):
+    """A device's pairs: both sides `(m, d)`, their places in the whole batch `(m,)`, and ids `(m,)` or None."""
+
+    x: Array
+    y: Array
+    index: Array
+    ids: Array | None
+
+
+class Plan(NamedTuple):
+    """What is static: the mapped axis or None, rows of a tile, whether columns count too, precision of products."""
+
+    axis_name: str | None
+    block: int
+    symmetric: bool
+    precision: str | None
+
+
+class _Sums(NamedTuple):
+    """Shift and total of the negatives of each row or column, as in the row kernel."""
+
+    shift: Array
+    total: Array
+
+
+class _Visitor(NamedTuple):
+    """Columns on their way: candidates, places, ids, positive scores, and what they collect or need."""
+
+    y: Array
+    index: Array
+    ids: Array | None
+    positive: Array
+    load: tuple
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def ring_losses(share: Share, plan: Plan) -> Array:
+    """Loss of each pair of this device, shape `(m,)`: its row's, or the mean of its row's and its column's."""
+    return _forward(share, plan)[0]
+
+
+def _visitor(share: Share, load: tuple) -> _Visitor:
+    return _Visitor(share.y, share.index, share.ids, jnp.sum(share.x * share.y, axis=1), load)
+
+
+def _round(step, carry, visitor: _Visitor, plan: Plan):
+    """`step(carry, visitor)` at every device's columns; the visitor ends at home."""
+    if plan.axis_name is None:
+        return step(carry, visitor)
+    size = jax.lax.axis_size(plan.axis_name)
+    onward = [(i, (i + 1) % size) for i in range(size)]
+
+    def meet(state, _):
+        carry, visitor = step(*state)
+        return (carry, jax.tree.map(lambda a: jax.lax.ppermute(a, plan.axis_name, onward), visitor)), None
+
+    return jax.lax.scan(meet, (carry, visitor), length=size)[0]
+
+
+def _tiles(share: Share, plan: Plan, *more: Array) -> tuple[Array, ...]:
+    ids = share.index if share.ids is None else share.ids
+    positive = jnp.sum(share.x * share.y, axis=1)
+    return split_rows(plan.block, share.x, share.index, ids, positive, *more)
+
+
+def _scores(tile: tuple[Array, ...], visitor: _Visitor, plan: Plan) -> Array:
+    """Scores of a tile, -inf at what is no negative."""
+    x, index, ids = tile[:3]
+    scores = jnp.matmul(x, visitor.y.T, precision=plan.precision)
+    out = (index[:, None] == visitor.index[None, :]) | (index < 0)[:, None]
+    if visitor.ids is not None:
+        out = out | (ids[:, None] == visitor.ids[None, :])
+    return jnp.where(out, -jnp.inf, scores)
+
+
+def _add(sums: _Sums, gaps: Array, axis: int) -> _Sums:
+    """The sums with more gaps in them, under the larger of both shifts."""
+    shift = jnp.maximum(sums.shift, jnp.max(gaps, axis=axis))
+    more = jnp.sum(jnp.exp(gaps - jnp.expand_dims(shift, axis)), axis=axis)
+    return _Sums(shift, sums.total * jnp.exp(sums.shift - shift) + more)
+
+
+def _sums(share: Share, plan: Plan) -> tuple[_Sums, tuple[_Sums, ...]]:
+    """Sums of this device's rows, and of its columns where they count."""
+
+    def step(rows: _Sums, visitor: _Visitor) -> tuple[_Sums, _Visitor]:
+        def tile(load: tuple, part: tuple[Array, ...]) -> tuple[tuple, _Sums]:
+            scores = _scores(part, visitor, plan)
+            load = tuple(_add(sums, scores - visitor.positive[None, :], 0) for sums in load)
+            return load, _add(_Sums(*part[4:]), scores - part[3][:, None], 1)
+
+        load, rows = jax.lax.scan(tile, visitor.load, _tiles(share, plan, *rows))
+        return jax.tree.map(lambda a: join_rows(a, share.x.shape[0]), rows), visitor._replace(load=load)
+
+    nothing = _Sums(*(jnp.zeros_like(share.x[:, 0]) for _ in range(2)))
+    rows, visitor = _round(step, nothing, _visitor(share, (nothing,) * plan.symmetric), plan)
+    return rows, visitor.load
+
+
+def _forward(share: Share, plan: Plan) -> tuple[Array, tuple]:
+    rows, columns = _sums(share, plan)
+    sides = [loss_from_sums(*sums) for sums in (rows, *columns)]
+    return sum(sides) / len(sides), (share, rows, columns)
+
+
+def _backward(plan: Plan, residuals: tuple, g: Array) -> tuple[Share]:
+    share, rows, columns = residuals
+    sides = (rows, *columns)
+    top = [s.shift for s in sides]
+    scale = [g / len(sides) / (s.total + jnp.exp(-s.shift)) for s in sides]
+
+    def step(dx: Array, visitor: _Visitor) -> tuple[Array, _Visitor]:
+        def tile(dy: Array, part: tuple[Array, ...]) -> tuple[Array, Array]:
+            scores = _scores(part, visitor, plan)
+            positive, dx, shift, own = part[3:]
+            weights = jnp.exp(scores - (positive + shift)[:, None]) * own[:, None]
+            for shift, own in visitor.load[1:]:
+                weights = weights + jnp.exp(scores - (visitor.positive + shift)[None, :]) * own[None, :]
+            dy = dy + jnp.matmul(weights.T, part[0], precision=plan.precision)
+            return dy, dx + jnp.matmul(weights, visitor.y, precision=plan.precision)
+
+        dy, dx = jax.lax.scan(tile, visitor.load[0], _tiles(share, plan, dx, top[0], scale[0]))
+        return join_rows(dx, share.x.shape[0]), visitor._replace(load=(dy, *visitor.load[1:]))
+
+    load = (jnp.zeros_like(share.y), *zip(top[1:], scale[1:], strict=True))
+    dx, visitor = _round(step, jnp.zeros_like(share.x), _visitor(share, load), plan)
+    pull = sum(s.total * own for s, own in zip(sides, scale, strict=True))[:, None]
+    return (Share(dx - pull * share.y, visitor.load[0] - pull * share.x, None, None),)
+
+
+ring_losses.defvjp(_forward, _backward)
