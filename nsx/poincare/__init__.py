@@ -21,3 +21,8 @@ from nsx.poincare._maps import geodesic as geodesic
 from nsx.poincare._maps import log_map as log_map
 from nsx.poincare._maps import midpoint as midpoint
 from nsx.poincare._maps import parallel_transport as parallel_transport
+from nsx.poincare._optax import RiemannianAdamState as RiemannianAdamState
+from nsx.poincare._optax import RiemannianSGDState as RiemannianSGDState
+from nsx.poincare._optax import apply_updates as apply_updates
+from nsx.poincare._optax import riemannian_adam as riemannian_adam
+from nsx.poincare._optax import riemannian_sgd as riemannian_sgd

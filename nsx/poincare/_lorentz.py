@@ -127,7 +127,7 @@ def lorentz_project(
     Exact; nothing overflows before the coordinates do.
 
     Example:
-        >>> lorentz_project(jnp.array([9.0, 2.0, 2.0])).tolist()
+        >>> lorentz_project(jnp.array([9.0, 2.0, 2.0])).round(4).tolist()
         [3.0, 2.0, 2.0]
 
     References:
