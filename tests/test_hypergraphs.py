@@ -125,6 +125,7 @@ traced_solution = jax.jit(jax.value_and_grad(lambda f, mu: hypergraphs.solve_mul
 DIE = np.arange(1.0, 7.0, dtype=FLOAT)[:, None]
 SIZES = np.array([[1.0, 2.0], [1.0, 5.0], [1.0, 3.0]], FLOAT)  # equal sizes: alpha cannot be told
 TWINS = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 5.0], [4.0, 9.0]], FLOAT)
+PLANE = (np.random.default_rng(3).normal(size=(9, 2)) @ [[1.0, 0.0, 0.3], [0.0, 1.0, 0.7]]).astype(FLOAT)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,7 @@ TWINS = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 5.0], [4.0, 9.0]], FLOAT)
         (SIZES, [1.0, 3.0], r"affinely dependent: \[1.0, 0.0\] . f|affinely dependent: \[-1.0, -?0.0\] . f"),
         (TWINS, [1.5, 4.0], "affinely dependent"),
         (TWINS, [1.5, 5.0], "affinely dependent"),
+        (PLANE, (PLANE[0] + PLANE[1:]).mean(0) / 2, "affinely dependent"),
         (DIE[:1], [1.0], "affinely dependent"),
         (DIE, [6.5], r"\[6.5\] lies outside the convex hull"),
         (DIE, [6.0], r"\[6.0\] lies on the boundary"),
