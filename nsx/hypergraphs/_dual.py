@@ -58,7 +58,7 @@ def solve_multipliers(
     Example:
         >>> die = jnp.arange(1.0, 7.0)[:, None]
         >>> round(float(solve_multipliers(die, jnp.array([4.5]))[0]), 4)  # Jaynes's die
-        0.3710
+        0.371
 
     References:
         [jaynes1957information], [sun2019generalized, alg. 1]
