@@ -185,10 +185,16 @@ def plot(data):
             theory(floor, x, [world.predicted_floor(p, COUNTS[j])[i] for p in x])
     floor.set(xlabel=r"share of false negatives $\pi$", ylabel="loss of a perfect model (nats)", ylim=(-0.15, 5.2))
     at = int(np.argmin(np.abs(RATIOS - 32)))
-    colours = ("C1", "C0", "C2", "C3")
+    colours, names = ("C1", "C0", "C2", "C3"), ("nothing done (the capped score)", *METHODS[1:])
     for i, name in enumerate(METHODS):
         measured(
-            noise, SHARES, data.variance[i, :, 1, at], label=name, color=colours[i], linestyle="none", markersize=7 - i
+            noise,
+            SHARES,
+            data.variance[i, :, 1, at],
+            label=names[i],
+            color=colours[i],
+            linestyle="none",
+            markersize=7 - i,
         )
         theory(noise, SHARES, variance[i, :, 1, at])
         for j, ax in enumerate((coarse, fine)):

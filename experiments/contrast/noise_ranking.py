@@ -4,8 +4,9 @@ p(y|x) = e^s(x, y) / Z(x), s = theta f(x, y). Ranking NCE has the truth as its l
 normaliser c tends to the root of E_x sum_y (p - e^(s + c)) k q / (e^(s + c) + k q) (f, 1), which is the truth only
 where Z(x) is one constant; as k grows it goes, by a term in 1 / k, not to maximum likelihood but to the maximum of
 E s - log E_x Z(x). One normaliser a context repairs it where contexts have many data; with one datum and one uniform
-draw each, it doubles theta. Where consistent, both approach the Cramer-Rao bound, at q = p as 1 + 1 / k. Refuted if
-enumeration, or estimates from samples, depart from these.
+draw each, it doubles theta. Where consistent, both approach the Cramer-Rao bound, at q = p as 1 + 1 / k; with one
+normaliser, told that Z(x) is constant, the binary form goes below it. Refuted if enumeration, or estimates from
+samples, depart from these.
 """
 
 from functools import partial
