@@ -4,6 +4,16 @@ from nsx.poincare._ball import conformal_factor as conformal_factor
 from nsx.poincare._ball import distance as distance
 from nsx.poincare._ball import project as project
 from nsx.poincare._ball import riemannian_gradient as riemannian_gradient
+from nsx.poincare._epoch import HierarchyInfo as HierarchyInfo
+from nsx.poincare._epoch import HierarchyState as HierarchyState
+from nsx.poincare._epoch import hierarchy_epoch as hierarchy_epoch
+from nsx.poincare._epoch import hierarchy_init as hierarchy_init
+from nsx.poincare._evaluate import Reconstruction as Reconstruction
+from nsx.poincare._evaluate import reconstruction as reconstruction
+from nsx.poincare._geometries import Geometry as Geometry
+from nsx.poincare._geometries import ball_geometry as ball_geometry
+from nsx.poincare._geometries import euclidean_geometry as euclidean_geometry
+from nsx.poincare._geometries import lorentz_geometry as lorentz_geometry
 from nsx.poincare._gyro import gyration as gyration
 from nsx.poincare._gyro import mobius_add as mobius_add
 from nsx.poincare._gyro import mobius_scale as mobius_scale
@@ -26,3 +36,7 @@ from nsx.poincare._optax import RiemannianSGDState as RiemannianSGDState
 from nsx.poincare._optax import apply_updates as apply_updates
 from nsx.poincare._optax import riemannian_adam as riemannian_adam
 from nsx.poincare._optax import riemannian_sgd as riemannian_sgd
+from nsx.poincare._plan import HierarchyPlan as HierarchyPlan
+from nsx.poincare._plan import hierarchy_plan as hierarchy_plan
+from nsx.poincare._train import HierarchyTraining as HierarchyTraining
+from nsx.poincare._train import train_hierarchy as train_hierarchy

@@ -16,3 +16,69 @@ def ancestors(edges, num_nodes):
                 todo += parents[top]
         pairs += [(node, top) for top in sorted(seen)]
     return np.array(pairs).reshape(-1, 2)
+
+
+def ball_distance(u, v):
+    gap = np.sum((u - v) ** 2) / ((1 - u @ u) * (1 - v @ v))
+    return np.arccosh(1 + 2 * gap)
+
+
+def lorentz_distance(u, v):
+    return np.arccosh(max(np.sqrt(1 + u @ u) * np.sqrt(1 + v @ v) - u @ v, 1.0))
+
+
+def euclidean_distance(u, v):
+    return np.sqrt(np.sum((u - v) ** 2))
+
+
+def squared_distance(u, v):
+    return np.sum((u - v) ** 2)
+
+
+def flat_metric(u):
+    return np.eye(len(u))
+
+
+def ball_metric(u):
+    """Inverse of the metric tensor."""
+    return np.eye(len(u)) * (1 - u @ u) ** 2 / 4
+
+
+def lorentz_metric(u):
+    """Inverse of the metric in spatial coordinates: of I - u u^T / (1 + |u|^2)."""
+    return np.linalg.inv(np.eye(len(u)) - np.outer(u, u) / (1 + u @ u))
+
+
+def relation_loss(points, node, ancestor, negatives, distance):
+    others = [ancestor, *negatives]
+    return np.log(
+        sum(np.exp(distance(points[node], points[ancestor]) - distance(points[node], points[z])) for z in others)
+    )
+
+
+def riemannian_gradient(loss, points, inverse_metric, step=1e-6):
+    """Central differences of a loss of all points, row by row under the inverse metric."""
+    slope = np.zeros_like(points)
+    for index in np.ndindex(*points.shape):
+        shift = np.zeros_like(points)
+        shift[index] = step
+        slope[index] = (loss(points + shift) - loss(points - shift)) / (2 * step)
+    return np.stack([inverse_metric(x) @ g for x, g in zip(points, slope, strict=True)])
+
+
+def ranks(distances, node, ancestors):
+    """Rank of each ancestor: nodes that are none and no farther, and one."""
+    strangers = [z for z in range(len(distances)) if z != node and z not in ancestors]
+    return [1 + sum(distances[z] <= distances[v] for z in strangers) for v in ancestors]
+
+
+def average_precision(distances, node, ancestors):
+    """Sum of precision times the gain in recall, over thresholds from near to far."""
+    others = [z for z in range(len(distances)) if z != node]
+    total, recall = 0.0, 0.0
+    for threshold in sorted({distances[z] for z in others}):
+        retrieved = [z for z in others if distances[z] <= threshold]
+        hits = sum(z in ancestors for z in retrieved)
+        total += (hits / len(ancestors) - recall) * hits / len(retrieved)
+        recall = hits / len(ancestors)
+    return total
