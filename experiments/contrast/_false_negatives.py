@@ -66,6 +66,15 @@ def population(actual, believed, ratio, k):
     return scores, jnp.sum(rate * each**2, axis=-1) / jnp.sum(amounts * bends, axis=-1) ** 2
 
 
+def predicted_optimum(share, k, r):
+    """The same in closed form."""
+    mixed, true = k * (1 - share + share * r), k * (1 - share) + 0 * r
+    capped, cured = np.log(r / mixed), np.log(r / true)
+    debiased = r * (1 / r + k * share / true) ** 2 + mixed / true**2
+    variance = np.stack([1 / r + 1 / mixed, 1 / r + 1 / true, 1 / r + 1 / mixed, debiased])
+    return np.stack([capped, cured, cured, cured]), variance
+
+
 def train(key, actual, believed):
     """Scores (methods, items) learnt from one sample, each side with a pseudo-count."""
     counts = jax.random.poisson(key, EXPOSURE * events(actual, RATIO, K)).astype(jnp.result_type(float))

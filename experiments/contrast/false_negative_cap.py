@@ -85,14 +85,7 @@ def simulate(key, actual, believed, *, replicates):
 
 
 def predicted():
-    """Scores and variances of the methods, in closed form, (methods, shares, draws, ratios)."""
-    share, k, r = SHARES[:, None, None], DRAWS[:, None], RATIOS
-    mixed, true = k * (1 - share + share * r), k * (1 - share) + 0 * r
-    capped, cured = np.log(r / mixed), np.log(r / true)
-    back = r * (1 / r + k * share / true) ** 2 + mixed / true**2
-    return np.stack([capped, cured, cured, cured]), np.stack(
-        [1 / r + 1 / mixed, 1 / r + 1 / true, 1 / r + 1 / mixed, back]
-    )
+    return world.predicted_optimum(SHARES[:, None, None], DRAWS[:, None], RATIOS)
 
 
 def retrieval():
