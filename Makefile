@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: help environment data reproduce report check test test-32 lint format lock clean
+.PHONY: help environment data reproduce report check test bench lint lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,15 @@ test: environment ## the whole suite: lint, both precisions, every claim at its 
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 	NSX_PRECISION=32 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+
+bench: environment $(VENV)/peers/.installed ## race the peers, about half an hour on a quiet machine; BENCH=--quick: minutes
+	$(VENV)/peers/bin/python -m benchmarks $(BENCH)
+
+# the peers bring torch and much else, so they have an environment of their own
+$(VENV)/peers/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[experiments,peers]'
+	@touch $@
 
 lint: environment ## format and lint
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Benchmarks: nsx beside what a user would pick instead, in one run, as ratios."""

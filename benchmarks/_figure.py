@@ -1,0 +1,42 @@
+"""A topic as a log-log figure: time and memory against size, peers, nsx and the machine's limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+STYLE = Path(__file__).resolve().parent.parent / "experiments" / "nsx.mplstyle"
+
+
+def save(record: dict, path: Path) -> None:
+    """Draw a topic's record; a topic of one size has no curve and no figure."""
+    results = record["results"]
+    if len(results) < 2:
+        return
+    has_memory = any(v is not None for r in results for v in (r.get("added_mib") or {}).values())
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 1 + has_memory, figsize=(3.8 * (1 + has_memory) + 1.4, 3.4), squeeze=False)
+        names = list(dict.fromkeys(n for r in results for n in r["seconds"]))
+        for i, name in enumerate(names):
+            style = {"marker": "o", "ms": 4, "lw": 2 if name.startswith("nsx") else 1.2, "color": f"C{i}"}
+            some = [r for r in results if name in r["seconds"]]
+            sizes, times = [r["size"] for r in some], [r["seconds"][name] for r in some]
+            axes[0, 0].plot(sizes, [t["median"] for t in times], label=name, **style)
+            axes[0, 0].fill_between(
+                sizes, [t["p10"] for t in times], [t["p90"] for t in times], color=f"C{i}", alpha=0.2
+            )
+            if has_memory:
+                kept = [(r["size"], r["added_mib"].get(name)) for r in some]
+                kept = [(s, m) for s, m in kept if m]
+                axes[0, 1].plot([s for s, _ in kept], [m for _, m in kept], **style)
+        if "limit_seconds" in results[0]:
+            limit = [r["limit_seconds"] for r in results]
+            axes[0, 0].plot([r["size"] for r in results], limit, "k--", lw=1, label="matrix products alone")
+        for axis, label in zip(axes[0], ("seconds, median", "peak memory added (MiB)"), strict=False):
+            axis.set(xscale="log", yscale="log", xlabel=record["axis"], ylabel=label)
+        figure.legend(loc="outside right center", frameon=False)
+        upset = ", machine disturbed" if any(r["disturbed"] for r in results) else ""
+        figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
+        figure.savefig(path, dpi=150, metadata={"Software": None})
+        plt.close(figure)

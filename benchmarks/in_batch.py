@@ -1,0 +1,138 @@
+"""In-batch losses with their gradient: nsx, a good dense jnp version, torch eager and compiled, optax, metric learning.
+
+Unit vectors, d = 128 (and 512), temperature 0.07, float32. "both" is the mean of rows and columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks._race import Run, Topic
+from nsx import losses
+
+TEMPERATURE = 0.07
+SIZES = {"quick": (1024, 4096), "full": (1024, 4096, 8192, 16384), "device": (4096, 16384, 65536)}
+FEWER = {"quick": (1024, 2048), "full": (1024, 4096, 8192), "device": (4096, 16384)}
+DENSE_LIMIT = 40_000  # rows whose scores no longer fit the memory of most machines
+
+
+def unit(seed: int, size: int, dimension: int) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(size, dimension)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def compiled(loss: Callable[..., jax.Array], *arrays: np.ndarray) -> Run:
+    """Value and gradient of a jax loss, waited for."""
+    step = jax.jit(jax.value_and_grad(lambda arrays: jnp.mean(loss(*arrays))))
+    arrays = tuple(map(jnp.asarray, arrays))
+    return lambda: jax.block_until_ready(step(arrays))
+
+
+def dense(x: jax.Array, y: jax.Array, symmetric: bool) -> jax.Array:
+    scores = jnp.matmul(x, y.T, precision="highest") / TEMPERATURE
+    own = jnp.diagonal(scores)
+    rows = jax.nn.logsumexp(scores, axis=1) - own
+    return (rows + jax.nn.logsumexp(scores, axis=0) - own) / 2 if symmetric else rows
+
+
+def dense_one_tower(x: jax.Array) -> jax.Array:
+    size = x.shape[0]
+    scores = jnp.matmul(x, x.T, precision="highest") / TEMPERATURE
+    scores = jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, scores)
+    return jax.nn.logsumexp(scores, axis=1) - scores[jnp.arange(size), (jnp.arange(size) + size // 2) % size]
+
+
+def torch_step(build: Callable, *arrays: np.ndarray) -> Run:
+    """Value and gradient of a torch loss; on the accelerator where torch has one."""
+    torch = importlib.import_module("torch")
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    leaves = [torch.tensor(a, requires_grad=True, device=where) for a in arrays]
+    loss = build(torch)
+
+    def run() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        loss(*leaves).backward()
+        if where == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def cross_entropy(torch, symmetric: bool):
+    def loss(x, y):
+        scores = x @ y.T / TEMPERATURE
+        labels = torch.arange(len(x), device=x.device)
+        rows = torch.nn.functional.cross_entropy(scores, labels)
+        return (rows + torch.nn.functional.cross_entropy(scores.T, labels)) / 2 if symmetric else rows
+
+    return loss
+
+
+def peers(entries: dict[str, Callable[[], Run]]) -> dict[str, Run]:
+    """The contestants whose library is installed."""
+    found = {}
+    for name, build in entries.items():
+        try:
+            found[name] = build()
+        except ImportError:
+            continue
+    return found
+
+
+def two_towers(symmetric: bool, dimension: int, size: int) -> dict[str, Run]:
+    x, y = unit(0, size, dimension), unit(1, size, dimension)
+    ours = functools.partial(losses.in_batch_info_nce, temperature=TEMPERATURE, symmetric=symmetric)
+    runs = {"nsx": compiled(ours, x, y)}
+    if size > DENSE_LIMIT:
+        return runs
+    runs["dense jnp"] = compiled(functools.partial(dense, symmetric=symmetric), x, y)
+    eager = functools.partial(cross_entropy, symmetric=symmetric)
+    return runs | peers(
+        {
+            "torch": lambda: torch_step(eager, x, y),
+            "torch.compile": lambda: torch_step(lambda torch: torch.compile(eager(torch)), x, y),
+        }
+    )
+
+
+def one_tower(size: int) -> dict[str, Run]:
+    x, labels = unit(0, size, 128), np.tile(np.arange(size // 2), 2)
+    runs = {
+        "nsx": compiled(functools.partial(losses.nt_xent, temperature=TEMPERATURE), x),
+        "dense jnp": compiled(dense_one_tower, x),
+    }
+    if size <= 1024:  # the next ones hold b x b x d numbers, or more
+        ntxent = lambda x: optax.losses.ntxent(x, jnp.asarray(labels), TEMPERATURE)
+        runs["optax.losses.ntxent"] = compiled(ntxent, x)
+
+    def metric_learning() -> Run:
+        library = importlib.import_module("pytorch_metric_learning.losses")
+        torch = importlib.import_module("torch")
+        targets = torch.tensor(labels)
+        loss = library.SupConLoss(temperature=TEMPERATURE)
+        return torch_step(lambda _: lambda x: loss(x, targets), x)
+
+    return runs | (peers({"metric-learning SupCon": metric_learning}) if size <= 4096 else {})
+
+
+def topic(name: str, title: str, build: Callable[[int], dict[str, Run]], operations: float, sizes=SIZES, **goals):
+    return Topic(name, title, "batch size b", sizes, build, lambda b: operations * b * b, goals)
+
+
+TOPICS = (
+    topic("in_batch_rows", "InfoNCE over rows with its gradient, d = 128",
+          functools.partial(two_towers, False, 128), 6 * 128, **{"torch": 3.0, "torch.compile": 1.5, "dense jnp": 1.4}),
+    topic("in_batch_both", "InfoNCE over rows and columns with its gradient, d = 128",
+          functools.partial(two_towers, True, 128), 6 * 128, **{"torch": 3.0, "torch.compile": 1.5, "dense jnp": 1.4}),
+    topic("in_batch_both_512", "InfoNCE over rows and columns with its gradient, d = 512",
+          functools.partial(two_towers, True, 512), 6 * 512, FEWER, **{"dense jnp": 1.0}),
+    topic("one_tower", "NT-Xent with its gradient, d = 128", one_tower, 4 * 128, **{"optax.losses.ntxent": 100.0}),
+)  # fmt: skip
