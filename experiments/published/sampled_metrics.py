@@ -71,11 +71,15 @@ def evaluate(ids, counts, first):
     return metrics(above, counts, first).transpose(4, 0, 3, 2, 1)
 
 
-@partial(jax.jit, static_argnames=("replicates", "rows", "distinct_rows"))
 def compute(key, *, replicates, rows, distinct_rows, tilt=0.0, first=1, run=1):
     """`tilt`: popular negatives are drawn more, as rank^-tilt, and ranked higher; `first`: rank of an item with none
     above it; `run`: the negatives said to be distinct come in runs.
     """
+    return simulate(key, tilt, first, run, replicates=replicates, rows=rows, distinct_rows=distinct_rows)
+
+
+@partial(jax.jit, static_argnames=("replicates", "rows", "distinct_rows"))
+def simulate(key, tilt, first, run, *, replicates, rows, distinct_rows):
     law = -tilt * jnp.log(jnp.arange(1.0, ITEMS))
 
     def replicate(key):
