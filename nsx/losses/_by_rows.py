@@ -116,8 +116,9 @@ def sup_con(
 
     Example:
         >>> points = 30.0 * jnp.eye(2)[jnp.array([0, 0, 0, 1])]
-        >>> sup_con(points, jnp.array([0, 0, 0, 1]), temperature=1.0)  # log 2 with two positives
-        Array([0.6931472, 0.6931472, 0.6931472, 0.       ], dtype=float32)
+        >>> loss = sup_con(points, jnp.array([0, 0, 0, 1]), temperature=1.0)
+        >>> bool(jnp.allclose(loss, jnp.log(2.0) * jnp.array([1, 1, 1, 0]), rtol=1e-6))  # two positives each
+        True
 
     References:
         [khosla2020supervised, eq. 2]
@@ -127,8 +128,10 @@ def sup_con(
     labels = require_integers("labels", labels, x.shape[0])
 
     def rows(anchors: Array, index: Array, own: Array) -> Array:
-        scores = jnp.matmul(anchors, x.T, precision=precision) / temperature
         itself = exclusions(index, own, x.shape[0], None)
+        scores = jnp.matmul(anchors, x.T, precision=precision) / temperature
+        top = jnp.max(jnp.where(itself, -jnp.inf, scores), axis=1, keepdims=True)
+        scores = scores - jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))  # before digits are lost
         same = (own[:, None] == labels[None, :]) & ~itself
         count = jnp.sum(same, axis=1)
         total = masked_logsumexp(scores, ~itself)
