@@ -267,6 +267,13 @@ class TestLinearize:
         found = jax.jit(lambda p: games.equilibrium(shifted, p))((jnp.ones((), FLOAT), jnp.ones((), FLOAT)))
         np.testing.assert_allclose(as_vector(found.players), np.log(2), rtol=20 * EPS)
 
+    def test_equilibrium_shortens_steps_that_overshoot(self):
+        """Plain Newton on arctan runs away from 2, twice as far each time."""
+        field = games.vector_field((lambda p: p[0] * jnp.arctan(p[0]) - jnp.log1p(p[0] ** 2) / 2,))
+        found = games.equilibrium(field, (jnp.asarray(2.0, FLOAT),))
+        assert abs(float(found.players[0])) < 10 * EPS
+        assert float(found.residual) < 10 * EPS
+
     def test_equilibrium_keeps_what_nothing_determines(self):
         field = games.vector_field((lambda p: (p[0] @ jnp.ones(2, FLOAT) - 2.0) ** 2,))
         found = games.equilibrium(field, (jnp.asarray([3.0, 1.0], FLOAT),))

@@ -160,9 +160,10 @@ def classify(spectrum: Shaped[ArrayLike, "n"], *, tolerance: float | None = None
 def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equilibrium:
     r"""A zero of the field near the players given, stable or not.
 
-    Newton's iteration with the shortest step, so that directions in which nothing changes stay where they are:
+    Newton's iteration with the shortest step, so that directions in which nothing changes stay where they are, and
+    halved up to seven times where that leaves less of the field:
 
-    $$z \leftarrow z - J(z)^{+}\, v(z),$$
+    $$z \leftarrow z - s\, J(z)^{+}\, v(z), \qquad s = \arg\min_{0, 1, 1/2, \ldots, 2^{-7}} \|v\|,$$
 
     singular values below sqrt(eps) of the largest counting as zero.
 
@@ -172,7 +173,8 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
         iterations: Newton steps, static; convergence is quadratic near a regular zero, so few are needed.
 
     Returns:
-        `Equilibrium(players, residual)`. Look at the residual: far from a zero Newton's iteration may wander.
+        `Equilibrium(players, residual)`. Look at the residual: it never grows, but far from a zero the iteration may
+        come to rest where there is none.
 
     Raises:
         ValueError: iterations < 1, a field not like the players, players off their number.
@@ -195,7 +197,10 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
     cutoff = float(np.sqrt(jnp.finfo(flat.dtype).eps))
 
     def newton(_: int, z: Array) -> Array:
-        return z - jnp.linalg.lstsq(jax.jacfwd(function)(z), function(z), rcond=cutoff)[0]
+        step = jnp.linalg.lstsq(jax.jacfwd(function)(z), function(z), rcond=cutoff)[0]
+        trials = z[None] - jnp.append(0.5 ** jnp.arange(8), 0.0).astype(z.dtype)[:, None] * step[None]
+        left = jnp.linalg.norm(jax.vmap(function)(trials), axis=1)
+        return trials[jnp.nanargmin(left)]
 
     found = jax.lax.fori_loop(0, iterations, newton, flat)
     unravel = ravel_pytree(promoted(players))[1]
