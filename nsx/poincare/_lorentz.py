@@ -189,7 +189,8 @@ def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) ->
         if name == "v" or not (is_concrete(array) and is_concrete(c)):
             continue
         points = np.asarray(array, np.float64)
-        time = np.hypot(float(c) ** -0.5, np.linalg.norm(points[..., 1:], axis=-1))
+        top = np.maximum(np.max(np.abs(points), axis=-1, initial=0, keepdims=True), 1)
+        time = np.hypot(float(c) ** -0.5, top[..., 0] * np.linalg.norm(points[..., 1:] / top, axis=-1))
         if not np.all(np.abs(points[..., 0] - time) <= SHEET * time):
             raise ValueError(
                 f"{name} must lie on the hyperboloid, time = sqrt(1/c + |space|^2) at curvature {float(c):g}, time "
@@ -267,7 +268,8 @@ def _half_chord_far(x: Array, y: Array) -> Array:
 def _turn(x: Array, y: Array, step: Array, lengths: tuple[Array, Array]) -> Array:
     """Difference of the unit vectors; for neighbours from x - y, whose digits a difference of units would lose."""
     close = norm(step) < jnp.minimum(*lengths) / 2
-    apart = over(x, lengths[0]) - over(y, lengths[1])
+    # on one ray x |y| / |x| is y to the last digit, also where a compiler fuses the product with the difference
+    apart = over(x * over(lengths[1], lengths[0]) - y, lengths[1])
     step = jnp.where(close, step, 0)
     shorter = dot(over(step, lengths[0] + lengths[1]), x + y)  # the difference of the lengths
     return jnp.where(close, over(step - over(y, lengths[1]) * shorter, lengths[0]), apart)

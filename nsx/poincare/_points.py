@@ -33,8 +33,8 @@ def prepare(curvature: ArrayLike, *, positive_curvature: bool = False, **arrays:
 
 def as_curvature(curvature: ArrayLike, dtype: jnp.dtype, *, positive: bool = False) -> Array:
     """The curvature as a scalar of the points' own dtype; it never forces a precision on them."""
-    if jnp.ndim(curvature) != 0:
-        raise ValueError(f"curvature must be a scalar, got shape {jnp.shape(curvature)}. Use vmap for several.")
+    if np.ndim(curvature) != 0:
+        raise ValueError(f"curvature must be a scalar, got shape {np.shape(curvature)}. Use vmap for several.")
     advice = "c > 0 is the ball of radius 1/sqrt(c), sectional curvature -c" + ("." if positive else "; 0 is Euclid.")
     require_in_range("curvature", curvature, 0, np.inf, open_high=True, advice=advice)
     if positive and is_concrete(curvature) and not np.asarray(curvature) > 0:
