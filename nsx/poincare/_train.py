@@ -100,11 +100,11 @@ def train_hierarchy(
         log_weights=log_weights,
     )
     require_count("epochs", epochs)
-    init_key, *epoch_keys = jax.random.split(key, epochs + 1)
+    init_key, epochs_key = jax.random.split(key)
     state = hierarchy_init(init_key, plan, dimension=dimension, dtype=dtype)
     losses = []
-    for epoch, epoch_key in enumerate(epoch_keys):
-        state, info = epoch_in_place(epoch_key, plan, state)
+    for epoch in range(epochs):
+        state, info = epoch_in_place(jax.random.fold_in(epochs_key, epoch), plan, state)
         losses.append(_finite_loss(info, epoch))
         if progress is not None:
             progress(epoch, info)
