@@ -644,3 +644,50 @@ def test_bad_input(call, message):
 def test_complex_points_are_refused():
     with pytest.raises(TypeError, match="x must be real"):
         poincare.distance(np.zeros(2, complex), np.zeros(2))
+
+
+# ------------------------------------------------------------------ trees
+
+
+def regular(branching, depth):
+    """Parents of a complete tree, from the root outwards."""
+    levels = [np.zeros(1, int)]
+    parents, start = [np.array([-1])], 0
+    for _ in range(depth):
+        size = len(levels[-1])
+        parents.append(start + np.repeat(np.arange(size), branching))
+        start += size
+        levels.append(np.zeros(size * branching))
+    return np.concatenate(parents)
+
+
+@pytest.mark.parametrize("c", [1.0, 0.25])
+def test_tree_has_even_edges_and_angles(c):
+    parents = regular(3, 4)
+    x = jax.jit(lambda c: poincare.embed_tree(parents, length=2.0 / c**0.5, curvature=c))(FLOAT(c))
+    between = np.asarray(jitted["distance"](x[:, None], x[None], curvature=c)) * c**0.5
+    rounding = 8 * EPS * np.cosh(8.0)
+    near(between[np.arange(1, 121), parents[1:]], np.full(120, 2.0), rounding, 1)
+    siblings = np.arccosh(np.cosh(2.0) ** 2 - np.sinh(2.0) ** 2 * np.cos(np.pi / 2))
+    near(between[4, [5, 0]], [siblings, siblings], rounding, 1)
+    adjacent = np.zeros((121, 121), bool)
+    adjacent[np.arange(1, 121), parents[1:]] = adjacent[parents[1:], np.arange(1, 121)] = True
+    far = np.where(adjacent | np.eye(121, dtype=bool), np.inf, between)
+    assert np.all(np.max(np.where(adjacent, between, 0), axis=1) < np.min(far, axis=1))  # mean average precision 1
+
+
+def test_tree_in_the_plane_at_curvature_zero():
+    """A path bends nowhere; a star of four is a cross."""
+    path = poincare.embed_tree(np.arange(-1, 4), length=2.0, curvature=0.0)
+    near(poincare.distance(path[:1], path, curvature=0.0), 2.0 * np.arange(5), 8 * EPS, 8)
+    star = poincare.embed_tree(np.array([-1, 0, 0, 0, 0]), length=2.0, curvature=0.0)
+    near(star[1:], [[0, 1], [-1, 0], [0, -1], [1, 0]], 8 * EPS, 1)
+    assert poincare.embed_tree(np.array([-1]), length=1.0).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("parents", [[0, 0], [-1, 2, 1], [-1, -1], [-1.0, 0.0], []])
+def test_tree_refuses_what_is_no_tree(parents):
+    with pytest.raises(ValueError, match=r"index of an earlier one.*from the root outwards"):
+        poincare.embed_tree(np.array(parents), length=1.0)
+    with pytest.raises(ValueError, match="length must be positive"):
+        poincare.embed_tree(np.array([-1, 0]), length=0.0)

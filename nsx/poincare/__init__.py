@@ -40,3 +40,4 @@ from nsx.poincare._plan import HierarchyPlan as HierarchyPlan
 from nsx.poincare._plan import hierarchy_plan as hierarchy_plan
 from nsx.poincare._train import HierarchyTraining as HierarchyTraining
 from nsx.poincare._train import train_hierarchy as train_hierarchy
+from nsx.poincare._tree import embed_tree as embed_tree
