@@ -61,7 +61,7 @@ lint: environment ## format and lint
 
 lock: ## resolve the versions anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header \
-	  --extra test --extra experiments requirements.in pyproject.toml -o requirements.lock
+	  --extra test --extra experiments --extra audit requirements.in pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and what is rebuilt
 	rm -rf $(VENV) .cache results

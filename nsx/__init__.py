@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsx import asymptotics as asymptotics
+    from nsx import audit as audit
     from nsx import bias as bias
     from nsx import distances as distances
     from nsx import entropy as entropy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _SUBMODULES = (
     "asymptotics",
+    "audit",
     "bias",
     "distances",
     "entropy",
