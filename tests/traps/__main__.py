@@ -12,7 +12,8 @@ HEAD = """# Who passes which trap
 
 Each row is an input on which some library of the field failed, in this version or an earlier one, with the answer that
 mathematics gives (NumPy, float64). The same cases run in the test suite for nsx (`tests/traps`). A dash: the library
-has no such function, so the question does not arise. The last column is the textbook formula of the Poincare distance. To fill the table anew: `pip install 'nsx[test,peers]'`, then
+has no such function, so the question does not arise. The last column is the textbook
+formula of the Poincare distance. To fill the table anew: `pip install 'nsx[test,peers]'`, then
 `python -m tests.traps`.
 
 """
