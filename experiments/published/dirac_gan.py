@@ -2,7 +2,7 @@ r"""Mescheder, Geiger & Nowozin 2018: which training methods converge on the Dir
 
 The generator places one point theta against a datum at 0, the critic is D(x) = psi x, and with f(t) = -log(1 + e^-t)
 they play f(theta psi). At rest the flow has eigenvalues +- i f'(0) (no penalty, also non-saturating), -g/2 +-
-sqrt(g^2/4 - f'(0)^2) (R1 or R2), f'' s^2 +- sqrt(f''^2 s^4 - f'^2) (instance noise) -g f'^2 +- i f' (consensus,
+sqrt(g^2/4 - f'(0)^2) (R1 or R2), f'' s^2 +- sqrt(f''^2 s^4 - f'^2) (instance noise), -g f'^2 +- i f' (consensus,
 and symplectic adjustment).
 On the bilinear game x y the rules have multipliers of modulus sqrt(1 + e^2) (simultaneous), 1 (alternating, e <= 2),
 (1 + e^2)^(-1/2) (implicit), sqrt(1 - e^2 + e^4) (extragradient), roots of m^2 - (1 +- 2ie) m +- ie (optimistic).

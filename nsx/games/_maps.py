@@ -138,17 +138,22 @@ def largest_stable_step(
 
 
 def _bisect(stable: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a predicate that holds at low stops holding before high; NaN (or an error, concrete) otherwise."""
-    bracketed = stable(low) & ~stable(high)
+    """Where a predicate that holds at low stops holding before high; NaN (or an error, concrete) otherwise.
+
+    One loop looks at low, at high, and then at the middles, so that the predicate is compiled once.
+    """
+
+    def look(i: int, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        below, above, low_holds, high_holds = carry
+        point = jnp.where(i == 0, low, jnp.where(i == 1, high, (below + above) / 2))
+        holds = stable(point)
+        below, above = jnp.where(holds & (i > 1), point, below), jnp.where(~holds & (i > 1), point, above)
+        return below, above, jnp.where(i == 0, holds, low_holds), jnp.where(i == 1, holds, high_holds)
+
+    start = (low, high, jnp.asarray(False), jnp.asarray(False))
+    below, _, low_holds, high_holds = jax.lax.fori_loop(0, int(jnp.finfo(low.dtype).nmant) + 3, look, start)
+    bracketed = low_holds & ~high_holds
     if is_concrete(bracketed) and not np.asarray(bracketed):
-        state = "already unstable at low" if not np.asarray(stable(low)) else "still stable at high"
+        state = "still stable at high" if np.asarray(low_holds) else "already unstable at low"
         raise ValueError(f"the update is {state}, with low = {low} and high = {high}. Widen the bracket.")
-
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        holds = stable(middle)
-        return jnp.where(holds, middle, low), jnp.where(holds, high, middle)
-
-    low, high = jax.lax.fori_loop(0, int(jnp.finfo(low.dtype).nmant) + 1, halve, (low, high))
-    return jnp.where(bracketed, low, jnp.nan)
+    return jnp.where(bracketed, below, jnp.nan)
