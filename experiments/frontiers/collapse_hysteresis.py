@@ -128,6 +128,7 @@ def verdict(data):
     bonus_rate = bonuses * p * (1 - p) * (counts / (counts - 1))[:, None]
     bonus_left = 2 * np.abs(data.bonus_speed) / bonus_rate + 256 * eps * FAR / p / (1 - p)
     unstable = THRESHOLD[np.any(np.asarray(data.rate) > 0, axis=1)]
+    same = max(1e-6, 4096 * eps)  # nats; what rounding leaves of a start that no longer counts
     spacing = np.log(data.swept[1] / data.swept[0])
     memory = np.max(np.abs(data.entropy[0] - data.entropy[1]), axis=1)
     return (
@@ -142,10 +143,10 @@ def verdict(data):
             data.bonus_gap,
             bonus_left,
         ),
-        at_most("entropy bonus: entropy that hangs on the start", 0, np.abs(np.diff(data.bonus_entropy, axis=0)), 1e-6),
+        at_most("entropy bonus: entropy that hangs on the start", 0, np.abs(np.diff(data.bonus_entropy, axis=0)), same),
         at_its_word(at_least("a larger penalty: gain of entropy", 0, np.diff(data.entropy, axis=2), 1e-9)),
-        at_its_word(at_most("K <= 22: entropy that hangs on the start", 0, memory[counts <= 22], 1e-6)),
-        at_its_word(at_most("K >= 50: entropy that hangs on the start", 0, memory[counts >= 50], 1e-6)),
+        at_its_word(at_most("K <= 22: entropy that hangs on the start", 0, memory[counts <= 22], same)),
+        at_its_word(at_most("K >= 50: entropy that hangs on the start", 0, memory[counts >= 50], same)),
     )
 
 
