@@ -199,3 +199,12 @@ def test_bad_places():
         distances.great_circle(np.zeros(2), np.zeros(2), radius=0.0)
     with pytest.raises(ValueError, match=r"leading axes \(3,\) and \(4,\)"):
         distances.great_circle(X[:3], Y[:4])
+
+
+def test_edits_agree_with_rapidfuzz():
+    levenshtein = pytest.importorskip("rapidfuzz.distance").Levenshtein
+    text = ["".join(chr(97 + x) for x in row[: list(row).index(-1) if -1 in row else None]) for row in (*A, *B)]
+    pairs = list(zip(text[:CASES], text[CASES:], strict=True))
+    np.testing.assert_array_equal(edit(A, B), [levenshtein.distance(a, b) for a, b in pairs])
+    shares = [levenshtein.normalized_distance(a, b) for a, b in pairs]
+    np.testing.assert_allclose(normalised(A, B), shares, rtol=4 * EPS)
