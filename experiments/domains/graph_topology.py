@@ -205,9 +205,7 @@ def plot(data):
     push.set(title=f"A stronger signal (efficiency {data.efficiency.mean():.2f})", xlabel="shared neighbours")
     push.set_ylabel(r"mean push $\sigma(s)$ once trained")
     if not len(data.real):
-        absent(known, "wn")
-        absent(hubs, "wn")
-        return fig
+        return [absent(ax, "wn") for ax in (known, hubs)] and fig
     for number, name in enumerate(_topologies.REAL):
         rows = data.real[data.real[:, 0] == number]
         style = {"linestyle": "none", "markersize": 3, "rasterized": True, "alpha": 0.6}
