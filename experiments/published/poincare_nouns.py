@@ -5,9 +5,10 @@ of .851 after 1,500 epochs of 50 negatives; gensim's own evaluation of its train
 (on 1,000 nodes). The default size takes 15 epochs and ranks the ancestors of a sample of nodes among all nodes: it
 decides whether the trainer is past gensim's row and still improves, not whether it meets the paper's: at ten times
 the published rate, which fifteen epochs need, precision still rises while the mean rank levels off near 45. The
-device size takes the 1,500 epochs at the published rate and must meet the paper's row, in the ball and on the hyperboloid (2018: 2.95 and .928). Refuted if
-the run does not rank better with every few epochs, if its loss stays above log(1 + k/e^4), the floor of the capped
-Euclidean row, if it is not past gensim's row, or, at the device size, if it misses the paper's.
+device size takes the 1,500 epochs at the published rate and must meet the paper's row, in the ball and on the
+hyperboloid (2018: 2.95 and .928). Refuted if the run does not rank better with every few epochs, if its loss stays
+above log(1 + k/e^4), the floor of the capped Euclidean row, if it is not past gensim's row, or, at the device size,
+if it misses the paper's.
 """
 
 from typing import NamedTuple
