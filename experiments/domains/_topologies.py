@@ -1,5 +1,7 @@
 """Graphs of equal mean degree by design, and real ones: adjacency matrices and what their negatives are like."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -30,6 +32,7 @@ def scale_free_probability(n, degree, exponent=2.5):
     return jnp.minimum(jnp.outer(weight, weight) / jnp.sum(weight), 0.9)
 
 
+@partial(jax.jit, static_argnums=1)
 def describe(adjacency, threshold):
     """Per node: degree, mean shared neighbours of its negatives, hard rate; 0 where it has no negative."""
     weights, common = graphs.non_neighbours(adjacency), graphs.common_neighbours(adjacency)

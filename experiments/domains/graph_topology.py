@@ -116,14 +116,11 @@ def planted(key, held, replicates, nodes, steps, wrong):
     return Data(found[0], expected, rate, leaves[1:], hub, *found[2:], jnp.zeros((0,)))
 
 
-describe = jax.jit(_topologies.describe, static_argnums=1)
-
-
 def on_real():
     """Every node of every real graph that has negatives, (graph, degree, shared, rate, shared as of the degrees)."""
     rows = []
     for number, adjacency in enumerate(_topologies.real()):
-        degree, shared, rate, kept = map(np.asarray, describe(adjacency, 1))
+        degree, shared, rate, kept = map(np.asarray, _topologies.describe(adjacency, 1))
         off = ~adjacency & ~np.eye(len(adjacency), dtype=bool)
         by_degree = np.asarray(graphs.configuration_common_neighbours(degree))
         by_degree = np.sum(by_degree, axis=1, where=off) / np.maximum(off.sum(axis=1), 1)
@@ -205,7 +202,9 @@ def plot(data):
     push.set(title=f"A stronger signal (efficiency {data.efficiency.mean():.2f})", xlabel="shared neighbours")
     push.set_ylabel(r"mean push $\sigma(s)$ once trained")
     if not len(data.real):
-        return [absent(ax, "wn") for ax in (known, hubs)] and fig
+        absent(known, "wn")
+        absent(hubs, "wn")
+        return fig
     for number, name in enumerate(_topologies.REAL):
         rows = data.real[data.real[:, 0] == number]
         style = {"linestyle": "none", "markersize": 3, "rasterized": True, "alpha": 0.6}
