@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from nsx._types import Array
 
 _SLAB = 2**21  # entries of a slab: 8 MiB of float32, few enough to be reused in cache instead of paged in afresh
-_FEWEST, _MOST = 64, 1024  # rows of a slab, between launch cost and wasted padding
+_FEWEST, _MOST = 64, 512  # rows of a slab, between launch cost and wasted padding
 
 
 def default_block(columns: int) -> int:

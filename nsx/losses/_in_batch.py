@@ -58,7 +58,7 @@ def in_batch_info_nce(
 
     Exact, in memory O(b (d + block_size)), values and gradients (reverse mode; forward over reverse for
     second derivatives), for any weights of the rows. A mean or sum over the batch costs 6 b^2 d operations
-    with its gradient, unequal weights 10, symmetric 8. Biased for the softmax over a whole catalogue by the
+    with its gradient, unequal weights 10, symmetric 6 to 8. Biased for the softmax over a whole catalogue by the
     law of the batch, which `log_q` corrects, and by duplicates of the positive, which `ids` masks. With
     `axis_name` the shares of y go round the devices, none of which holds more than two (8 b^2 d operations in
     all). Differentiated outside shard_map all gradients are those of one device, temperature's included;
