@@ -12,7 +12,7 @@ from oracles import words_train as oracle
 from scipy import stats
 
 from nsx import samplers, words
-from nsx.words import _train
+from nsx.words import _epoch
 
 FLOAT = jnp.float64 if PRECISION == 64 else jnp.float32
 double = pytest.mark.skipif(PRECISION != 64, reason="finite differences need float64")
@@ -518,6 +518,6 @@ class TestTraining:
         """Reading a table after rows were scattered into it would copy it whole, at every step of the scan."""
         plan = words.sgns_plan(TOKENS, **OPTIONS)
         state = words.sgns_init(jax.random.key(0), plan, dimension=8)
-        text = _train._epoch_in_place.lower(jax.random.key(1), plan, state).compile().as_text()
+        text = _epoch.epoch_in_place.lower(jax.random.key(1), plan, state).compile().as_text()
         assert "f32[50,8]" in text
         assert not [line for line in text.splitlines() if "f32[50,8]" in line and " copy(" in line]

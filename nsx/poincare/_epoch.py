@@ -8,8 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
 from nsx._checks import require_count
+from nsx._rows import Axes, add, by_rows, locate, place_rows, require_shared, settle, share_out, take, zero_count
 from nsx._types import Array, Key
 from nsx.poincare._geometries import Geometry
 from nsx.poincare._negatives import NoiseLaw, draw_negatives
@@ -43,7 +45,12 @@ class HierarchyInfo(NamedTuple):
 
 
 def hierarchy_init(
-    key: Key[Array, ""], plan: HierarchyPlan, *, dimension: int = 10, dtype: jnp.dtype = jnp.float32
+    key: Key[Array, ""],
+    plan: HierarchyPlan,
+    *,
+    dimension: int = 10,
+    dtype: jnp.dtype = jnp.float32,
+    mesh: Mesh | None = None,
 ) -> HierarchyState:
     r"""Points near the origin.
 
@@ -54,9 +61,11 @@ def hierarchy_init(
         plan: of the hierarchy.
         dimension: d >= 1.
         dtype: of the points.
+        mesh: devices that share the rows of the points; None keeps them on one.
 
     Returns:
-        `HierarchyState` at epoch 0. Every distance starts near 0, a loss of about log(1 + k) a relation.
+        `HierarchyState` at epoch 0. Every distance starts near 0, a loss of about log(1 + k) a relation. On a mesh,
+        rows of zeros make n a multiple of its devices; no node has them, and they stay 0.
 
     Raises:
         ValueError: dimension < 1.
@@ -72,13 +81,17 @@ def hierarchy_init(
         [nickel2017poincare, sec. 4]
     """
     require_count("dimension", dimension)
-    points = jax.random.uniform(key, (plan.num_nodes, dimension), dtype, minval=-SPREAD, maxval=SPREAD)
-    return HierarchyState(points, jnp.int32(0))
+    return HierarchyState(_start(key, (plan.num_nodes, dimension), jnp.dtype(dtype), mesh), zero_count(mesh))
 
 
-@jax.jit
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _start(key: Array, shape: tuple[int, int], dtype: jnp.dtype, mesh: Mesh | None) -> Array:
+    return place_rows(jax.random.uniform(key, shape, dtype, minval=-SPREAD, maxval=SPREAD), mesh)
+
+
+@partial(jax.jit, static_argnames="mesh")
 def hierarchy_epoch(
-    key: Key[Array, ""], plan: HierarchyPlan, state: HierarchyState
+    key: Key[Array, ""], plan: HierarchyPlan, state: HierarchyState, *, mesh: Mesh | None = None
 ) -> tuple[HierarchyState, HierarchyInfo]:
     r"""One pass over the relations in a new order, with new negatives.
 
@@ -90,9 +103,15 @@ def hierarchy_epoch(
         key: from `jax.random.key`, a new one each epoch.
         plan: of the hierarchy.
         state: from `hierarchy_init` or the epoch before.
+        mesh: devices that share the relations of each step and the rows of the points, which `hierarchy_init` placed
+            on it; None is one device.
 
     Returns:
-        The next `HierarchyState`, and `HierarchyInfo`. Points that are not finite give a loss that is not.
+        The next `HierarchyState`, and `HierarchyInfo`; the same to rounding on any mesh. Points that are not finite
+        give a loss that is not.
+
+    Raises:
+        ValueError: points whose rows the mesh cannot share.
 
     Exact gradient of the loss on the negatives drawn; the relations of a step see the points from before it. Different
     from the published code: negatives are drawn with replacement (there, distinct ones), and relations are not updated
@@ -108,6 +127,7 @@ def hierarchy_epoch(
     References:
         [nickel2017poincare, eq. 4-6]
     """
+    require_shared(state.points, mesh, name="points", start="hierarchy_init")
     order_key, noise_key = jax.random.split(key)
     burning = state.epoch < plan.burn_in
     rate = plan.learning_rate * jnp.where(burning, plan.burn_in_rate, 1)
@@ -117,15 +137,15 @@ def hierarchy_epoch(
     order = jnp.argsort(jax.random.bits(order_key, (size,), jnp.uint32))[slot % size]
     pairs = plan.relations[order].reshape(*shape, 2)
     batches = jnp.arange(plan.chunks), pairs, (slot < size).reshape(shape)
-    points, losses = jax.lax.scan(partial(_chunk, noise_key, plan, burning, rate), state.points, batches)
+    points, losses = jax.lax.scan(partial(_chunk, noise_key, plan, burning, rate, mesh), state.points, batches)
     return HierarchyState(points, state.epoch + 1), HierarchyInfo(jnp.sum(losses) / size, rate)
 
 
-epoch_in_place = jax.jit(hierarchy_epoch.__wrapped__, donate_argnames="state")
+epoch_in_place = jax.jit(hierarchy_epoch.__wrapped__, static_argnames="mesh", donate_argnames="state")
 
 
 def _chunk(
-    key: Array, plan: HierarchyPlan, burning: Array, rate: Array, points: Array, batch: tuple
+    key: Array, plan: HierarchyPlan, burning: Array, rate: Array, mesh: Mesh | None, points: Array, batch: tuple
 ) -> tuple[Array, Array]:
     """Draw the negatives of many steps at once, then take the steps."""
     chunk, pairs, counts = batch
@@ -138,24 +158,40 @@ def _chunk(
     drawn, possible = jax.lax.cond(burning, lambda: draw(plan.burn_in_noise), lambda: draw(plan.noise))
     others = jnp.concatenate([pairs[..., 1:], drawn.reshape(*pairs.shape[:2], -1)], axis=-1)
     counts = (counts & possible.reshape(counts.shape)).astype(points.dtype)
-    step = partial(_step, plan.geometry, rate.astype(points.dtype))
-    points, losses = jax.lax.scan(step, points, (pairs[..., 0], others, counts))
+    points, losses = _walk(plan.geometry, rate.astype(points.dtype), points, (pairs[..., 0], others, counts), mesh)
     return points, jnp.sum(losses)
 
 
-def _step(geometry: Geometry, rate: Array, points: Array, batch: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+def _walk(geometry: Geometry, rate: Array, points: Array, batches: tuple, mesh: Mesh | None) -> tuple[Array, Array]:
+    """Step through the relations; on a mesh each device takes its part of every step's."""
+    if mesh is None:
+        return jax.lax.scan(partial(_step, geometry, rate), points, batches)
+    axes, once = mesh.axis_names, PartitionSpec()
+    walk = jax.shard_map(
+        lambda rate, points, batches: jax.lax.scan(partial(_step, geometry, rate, axes=axes), points, batches),
+        mesh=mesh,
+        in_specs=(once, by_rows(mesh), PartitionSpec(None, axes)),
+        out_specs=(by_rows(mesh), once),
+    )
+    return walk(rate, points, jax.tree.map(lambda x: share_out(x, 1, mesh), batches))
+
+
+def _step(
+    geometry: Geometry, rate: Array, points: Array, batch: tuple[Array, Array, Array], axes: Axes = None
+) -> tuple[Array, Array]:
     """Minus the rate times the summed gradients; each row `others` (b, 1 + k) begins with the ancestor."""
     anchors, others, counts = batch
-    rows = jnp.concatenate([anchors, others.reshape(-1)])
-    held = points[rows]
+    place = locate(points, jnp.concatenate([anchors, others.reshape(-1)]), axes)
+    held = take(points, place, axes)
     u, v = held[: len(anchors), None], held[len(anchors) :].reshape(*others.shape, -1)
     closeness, gradients = geometry.pull(u, v)
     rest = jnp.sum(closeness[:, 1:], axis=1, keepdims=True)
     total = closeness[:, :1] + rest
     slope = jnp.concatenate([rest, -closeness[:, 1:]], axis=1) * (rate * counts[:, None] / total)
     du, dv = gradients(slope)
-    points = points.at[rows].add(-jnp.concatenate([du, dv.reshape(-1, dv.shape[-1])]))
+    points = add(points, place, -jnp.concatenate([du, dv.reshape(-1, dv.shape[-1])]), axes)
     if geometry.settle is not None:
-        points = points.at[rows].set(geometry.settle(points[rows]))  # rows that occur twice are set to one value
+        points = settle(points, place, geometry.settle, axes)
     nearest = jnp.maximum(closeness[:, 0], jnp.finfo(points.dtype).tiny)
-    return points, jnp.sum(counts * jnp.log1p(rest[:, 0] / nearest))
+    loss = jnp.sum(counts * jnp.log1p(rest[:, 0] / nearest))
+    return points, loss if axes is None else jax.lax.psum(loss, axes)

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from nsx._checks import require_count
+from nsx._epochs import Store, fingerprint, run_epochs
+from nsx._rows import trim_rows
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.poincare._epoch import HierarchyInfo, epoch_in_place, hierarchy_init
 from nsx.poincare._geometries import Geometry
-from nsx.poincare._plan import hierarchy_plan
+from nsx.poincare._plan import HierarchyPlan, hierarchy_plan
 
 
 class HierarchyTraining(NamedTuple):
@@ -45,6 +48,8 @@ def train_hierarchy(
     log_weights: Float[ArrayLike, " n"] | None = None,
     dtype: jnp.dtype = jnp.float32,
     progress: Callable[[int, HierarchyInfo], object] | None = None,
+    mesh: Mesh | None = None,
+    checkpoints: Store | None = None,
 ) -> HierarchyTraining:
     r"""Points whose distances rank each node's ancestors before all other nodes.
 
@@ -67,14 +72,19 @@ def train_hierarchy(
         log_weights: law of the negatives after burn-in; None is uniform.
         dtype: of the points.
         progress: called after each epoch with its number, from 0, and its `HierarchyInfo`.
+        mesh: devices that share the work of each step and the rows of the points, from `jax.make_mesh`; None is one.
+        checkpoints: `nsx.checkpoints.Checkpoints`; the run goes on after the last epoch found there.
 
     Returns:
-        `HierarchyTraining(points, losses)`. The same key gives the same bits on a CPU.
+        `HierarchyTraining(points, losses)`. The same key gives the same bits on a CPU, whatever the number of epochs,
+        in one go or after an interruption; a mesh gives the same to rounding, and its points stay shared out if n is
+        a multiple of its devices.
 
     Raises:
         ValueError: as `hierarchy_plan`, or dimension or epochs < 1.
         TypeError: as `hierarchy_plan`.
         FloatingPointError: the loss of an epoch is not finite: the steps were too large.
+        CheckpointError: see `nsx.checkpoints.Checkpoints`.
 
     Exact gradients of the loss above at the points a step starts from; see `hierarchy_epoch`.
 
@@ -100,15 +110,25 @@ def train_hierarchy(
         log_weights=log_weights,
     )
     require_count("epochs", epochs)
+    run = "" if checkpoints is None else fingerprint(key, plan, dimension, *_options(plan))
     init_key, epochs_key = jax.random.split(key)
-    state = hierarchy_init(init_key, plan, dimension=dimension, dtype=dtype)
-    losses = []
-    for epoch in range(epochs):
-        state, info = epoch_in_place(jax.random.fold_in(epochs_key, epoch), plan, state)
-        losses.append(_finite_loss(info, epoch))
-        if progress is not None:
-            progress(epoch, info)
-    return HierarchyTraining(state.points, np.asarray(losses))
+    state, losses = run_epochs(
+        lambda epoch: jax.random.fold_in(epochs_key, epoch),
+        hierarchy_init(init_key, plan, dimension=dimension, dtype=dtype, mesh=mesh),
+        lambda epoch_key, state: epoch_in_place(epoch_key, plan, state, mesh=mesh),
+        _finite_loss,
+        epochs=epochs,
+        run=run,
+        checkpoints=checkpoints,
+        progress=progress,
+    )
+    return HierarchyTraining(trim_rows(state.points, num_nodes), losses)
+
+
+def _options(plan: HierarchyPlan) -> tuple:
+    """What decides the result beyond the plan's arrays."""
+    geometry = getattr(plan.geometry.pull, "func", plan.geometry.pull)
+    return plan.negatives, plan.batch_size, geometry.__name__, getattr(plan.geometry.pull, "keywords", None)
 
 
 def _finite_loss(info: HierarchyInfo, epoch: int) -> float:

@@ -10,6 +10,10 @@ from nsx.words._counts import PairCounts as PairCounts
 from nsx.words._counts import cooccurrence as cooccurrence
 from nsx.words._counts import marginals as marginals
 from nsx.words._counts import to_dense as to_dense
+from nsx.words._epoch import SgnsInfo as SgnsInfo
+from nsx.words._epoch import SgnsState as SgnsState
+from nsx.words._epoch import sgns_epoch as sgns_epoch
+from nsx.words._epoch import sgns_init as sgns_init
 from nsx.words._factorise import Factors as Factors
 from nsx.words._factorise import Fit as Fit
 from nsx.words._factorise import fit_sgns as fit_sgns
@@ -27,9 +31,5 @@ from nsx.words._pmi import sgns_optimum as sgns_optimum
 from nsx.words._pmi import sppmi as sppmi
 from nsx.words._subsample import keep_probability as keep_probability
 from nsx.words._subsample import subsample as subsample
-from nsx.words._train import SgnsInfo as SgnsInfo
-from nsx.words._train import SgnsState as SgnsState
 from nsx.words._train import Training as Training
-from nsx.words._train import sgns_epoch as sgns_epoch
-from nsx.words._train import sgns_init as sgns_init
 from nsx.words._train import train_sgns as train_sgns

@@ -200,13 +200,13 @@ def block_update(
 
 
 def update_and_scores(
-    embedding: Embedding, block: Block, noise_ids: Array, negatives: Array, learning_rate: Array
+    rows: tuple[Array, Array], vectors: tuple[Array, Array], block: Block, negatives: Array, learning_rate: Array
 ) -> tuple[BlockUpdate, Array, Array]:
     """The update, and the scores and weights that `signed_loss` takes: no second look at the tables.
 
     A table that is read after its rows were scattered into would be copied whole at every step.
     """
-    rows, vectors, scores, weight = _scored(embedding, block, noise_ids, negatives)
+    scores, weight = _scores(rows, vectors, block, negatives)
     return _descend(rows, vectors, scores, weight, learning_rate), scores, weight
 
 
@@ -217,10 +217,14 @@ def signed_loss(scores: Array, weight: Array) -> Array:
 
 def _scored(embedding: Embedding, block: Block, noise_ids: Array, negatives: ArrayLike) -> tuple:
     """Row ids, vectors, their scores `(t, t + 2w + s)` and how often each counts."""
-    rows = _rows(block, noise_ids)
+    rows = block_rows(block, noise_ids)
     vectors = embedding.word[rows[0]], embedding.context[rows[1]]
+    return rows, vectors, *_scores(rows, vectors, block, negatives)
+
+
+def _scores(rows: tuple, vectors: tuple, block: Block, negatives: ArrayLike) -> tuple[Array, Array]:
     scores = vectors[0] @ vectors[1].T
-    return rows, vectors, scores, _signed_weight(block, noise_ids.size, negatives, scores.dtype)
+    return scores, _signed_weight(block, rows[1].size - block.ids.size, negatives, scores.dtype)
 
 
 def _descend(rows: tuple, vectors: tuple, scores: Array, weight: Array, learning_rate: ArrayLike) -> BlockUpdate:
@@ -229,7 +233,7 @@ def _descend(rows: tuple, vectors: tuple, scores: Array, weight: Array, learning
     return BlockUpdate(rows[0], step @ vectors[1], rows[1], step.T @ vectors[0])
 
 
-def _rows(block: Block, noise_ids: Array) -> tuple[Array, Array]:
+def block_rows(block: Block, noise_ids: Array) -> tuple[Array, Array]:
     """Ids of the centres `(t,)`, and of everything they are scored against `(t + 2w + s,)`."""
     window = (block.ids.size - block.left.size) // 2
     return block.ids[window : window + block.left.size], jnp.concatenate([block.ids, noise_ids])
