@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: help environment data reproduce report check test bench lint lock clean
+.PHONY: help environment data reproduce report check test bench notebooks docs docs-check lint lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,20 @@ bench: environment $(VENV)/peers/.installed ## race the peers, about half an hou
 $(VENV)/peers/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[experiments,peers]'
+	@touch $@
+
+notebooks: $(VENV)/docs/.installed ## run the notebooks into build/notebooks/*.ipynb
+	$(VENV)/docs/bin/python -m docs notebooks
+
+docs: $(VENV)/docs/.installed ## the site in build/site: reference, gallery of claims, tables, notebooks
+	$(VENV)/docs/bin/python -m docs site
+
+docs-check: $(VENV)/docs/.installed ## open every page of the site in a headless Chromium
+	$(VENV)/docs/bin/python -m pytest -q tests/test_docs.py
+
+$(VENV)/docs/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 lint: environment ## format and lint

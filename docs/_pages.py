@@ -1,0 +1,50 @@
+"""Pages that are files of the repository: their links, which point into the repository, made to point into the site."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from docs import ROOT
+
+PAGES = {
+    "README.md": "index.md",
+    "NOTATION.md": "notation.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "experiments/data/README.md": "data.md",
+    **{f"docs/{f.name}": f.name for f in sorted((ROOT / "docs").glob("*.md"))},
+}
+ELSEWHERE = {"paper_repro.md": "gallery.md", "references.bib": "sources.md"}
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"(^```.*?^```)", flags=re.M | re.S)
+
+
+def target(link: str, base: Path) -> str | None:
+    """Where a link of a file in `base` leads in the site; None where the site does not hold it."""
+    path, _, anchor = link.partition("#")
+    if not path or "://" in path or path.startswith("mailto:"):
+        return link
+    name = (base / path).resolve().relative_to(ROOT).as_posix()
+    if name == "paper_repro.md" and anchor:
+        return f"claims/{anchor}.md"
+    found = {**PAGES, **ELSEWHERE}.get(name)
+    return f"{found}#{anchor}" if found and anchor else found
+
+
+def page(source: str) -> tuple[str, list[str]]:
+    """Markdown of a file for the site, and the pictures it shows, as paths from the root."""
+    base, pictures = (ROOT / source).parent, []
+
+    def relinked(match: re.Match[str]) -> str:
+        picture, text, link = match.groups()
+        if picture and "://" not in link:
+            name = (base / link).resolve().relative_to(ROOT).as_posix()
+            pictures.append(name)
+            return f"![{text}]({name})"
+        found = target(link, base)
+        text = LINK.sub(relinked, text)
+        return f"[{text}]({found})" if found else text
+
+    blocks = BLOCK.split((ROOT / source).read_text(encoding="utf-8"))
+    return "".join(b if b.startswith("```") else LINK.sub(relinked, b) for b in blocks), pictures
