@@ -82,8 +82,9 @@ def world_of(key, segregated, hyperedges, nodes, count, wrong):
     flat = jnp.where(found.where, 0.0, -jnp.inf)
     centre, spread = bias.expected_gradient(found.values, flat), _maxent.covariance(found.values, flat)
     sd = jnp.sqrt(jnp.diag(spread))
-    angle = jnp.stack([jnp.cos(ANGLES), jnp.sin(ANGLES)], axis=1)
-    along = angle / jnp.sqrt(jnp.sum((angle @ spread) * angle, axis=1, keepdims=True))
+    unit = lambda a: jnp.stack([jnp.cos(a), jnp.sin(a)], axis=1)
+    angle, wanted = unit(ANGLES), unit(np.maximum(ANGLES, 0.1))  # exponents, where nudged along the covariance
+    along = wanted / jnp.sqrt(jnp.sum((wanted @ spread) * wanted, axis=1, keepdims=True))
     nudge = _maxent.RADIUS * jnp.where(wrong["nudged along the covariance"], along @ spread / 30, angle * sd)
     step = jnp.linalg.solve(spread, target - centre)
     found_all = jax.vmap(solve)(jnp.concatenate([target[None], centre + nudge]))
