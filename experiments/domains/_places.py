@@ -117,8 +117,9 @@ def planted(key, correlations, *, replicates, size, draws, weighted, flatter, de
         drawn = weighed(keys[2], distance, g, itself, draws, weighted, flatter)
         return found, jnp.sum(again.bias**2, axis=-1) / jnp.sum(found.chance, axis=-1), drawn
 
-    keys = jax.random.split(key, (len(correlations), replicates))
-    return jax.vmap(lambda k, c: jax.lax.map(lambda k: one(k, c), k))(keys, correlations)
+    keys = jax.random.split(key, (replicates, len(correlations)))
+    found = jax.lax.map(lambda k: jax.vmap(one)(k, correlations), keys)
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), found)
 
 
 @partial(jax.jit, static_argnames="replicates")
@@ -128,8 +129,9 @@ def real(key: jax.Array, tables: tuple, *, replicates: int, by_lot, dealt) -> tu
     """
     place, traits, anchors, country = tables
     trait_key, key = jax.random.split(key)
+    *lot_keys, shuffle_key = jax.random.split(key, replicates + 1)
     traits = jnp.concatenate([traits, jax.random.normal(trait_key, (len(traits), 1))], axis=1)
-    traits = jnp.where(by_lot, traits[jax.random.permutation(jax.random.fold_in(key, 1), len(traits))], traits)
+    traits = jnp.where(by_lot, traits[jax.random.permutation(shuffle_key, len(traits))], traits)
 
     def at(anchor, traits):
         itself, same = jnp.arange(len(place)) == anchor, country == country[anchor]
@@ -147,7 +149,7 @@ def real(key: jax.Array, tables: tuple, *, replicates: int, by_lot, dealt) -> tu
         )
 
     lot = lambda key: over_chance(jnp.where(dealt, jax.random.permutation(key, len(place)), jnp.arange(len(place))))
-    return over_chance(jnp.arange(len(place))), jax.lax.map(lot, jax.random.split(key, replicates))
+    return over_chance(jnp.arange(len(place))), jax.lax.map(lot, jnp.stack(lot_keys))
 
 
 def airports(num_anchors: int) -> tuple:
