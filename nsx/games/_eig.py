@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,33 +18,16 @@ def eig(matrix: Array) -> tuple[Array, Array]:
     LAPACK's general solver exists on the CPU only: on another device the matrix is copied to the host and back,
     also inside jit. A matrix with NaN or infinite entries gives NaN.
     """
-    fine = jnp.all(jnp.isfinite(matrix), axis=(-2, -1))
-    values, vectors = jax.lax.platform_dependent(
-        jnp.where(fine[..., None, None], matrix, 0), cpu=_by_lapack, default=_on_the_host
-    )
-    return jnp.where(fine[..., None], values, jnp.nan), jnp.where(fine[..., None, None], vectors, jnp.nan)
-
-
-def _by_lapack(matrix: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eig(matrix)
-    return values, vectors
-
-
-def _on_the_host(matrix: Array) -> tuple[Array, Array]:
-    """The same through NumPy; a batch is one call."""
-    dtype = jnp.result_type(matrix.dtype, jnp.complex64)
-    shapes = jax.ShapeDtypeStruct(matrix.shape[:-1], dtype), jax.ShapeDtypeStruct(matrix.shape, dtype)
-
-    def solve(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.asarray(part, dtype) for part in np.linalg.eig(np.asarray(x)))
-
-    return jax.pure_callback(solve, shapes, matrix, vmap_method="expand_dims")
+    values, vectors = _solved(matrix, lambda x: tuple(jnp.linalg.eig(x)), _pairs_on_the_host)
+    fine = _finite(matrix)[..., None]
+    return jnp.where(fine, values, jnp.nan), jnp.where(fine[..., None], vectors, jnp.nan)
 
 
 @jax.custom_jvp
 def eigenvalues(matrix: Array) -> Array:
     """Eigenvalues (..., n) of square matrices, in the solver's order; differentiable where they are distinct."""
-    return eig(matrix)[0]
+    values = _solved(matrix, jnp.linalg.eigvals, _values_on_the_host)  # half the work of `eig`
+    return jnp.where(_finite(matrix)[..., None], values, jnp.nan)
 
 
 @eigenvalues.defjvp
@@ -49,6 +35,34 @@ def _eigenvalues_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arr
     values, vectors = eig(primals[0])
     rotated = jnp.linalg.solve(vectors, tangents[0].astype(vectors.dtype) @ vectors)
     return values, jnp.diagonal(rotated, axis1=-2, axis2=-1)
+
+
+def _finite(matrix: Array) -> Array:
+    return jnp.all(jnp.isfinite(matrix), axis=(-2, -1))
+
+
+def _solved(matrix: Array, by_lapack: Callable, on_the_host: Callable) -> Any:
+    safe = jnp.where(_finite(matrix)[..., None, None], matrix, 0)
+    return jax.lax.platform_dependent(safe, cpu=by_lapack, default=on_the_host)
+
+
+def _values_on_the_host(matrix: Array) -> Array:
+    """The eigenvalues through NumPy; a batch is one call."""
+    values = _like_values(matrix)
+    solve = lambda x: np.asarray(np.linalg.eigvals(np.asarray(x)), values.dtype)
+    return jax.pure_callback(solve, values, matrix, vmap_method="expand_dims")
+
+
+def _pairs_on_the_host(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues and vectors through NumPy; a batch is one call."""
+    values = _like_values(matrix)
+    shapes = values, jax.ShapeDtypeStruct(matrix.shape, values.dtype)
+    solve = lambda x: tuple(np.asarray(part, values.dtype) for part in np.linalg.eig(np.asarray(x)))
+    return jax.pure_callback(solve, shapes, matrix, vmap_method="expand_dims")
+
+
+def _like_values(matrix: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(matrix.shape[:-1], jnp.result_type(matrix.dtype, jnp.complex64))
 
 
 def by_real_part(values: Array) -> Array:
