@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nsx import asymptotics as asymptotics
     from nsx import audit as audit
     from nsx import bias as bias
+    from nsx import checkpoints as checkpoints
     from nsx import distances as distances
     from nsx import entropy as entropy
     from nsx import games as games
@@ -31,6 +32,7 @@ _SUBMODULES = (
     "asymptotics",
     "audit",
     "bias",
+    "checkpoints",
     "distances",
     "entropy",
     "games",
