@@ -189,6 +189,6 @@ def plot(data):
     theory(live, data.live_times[[0, -1]], [share, share], label="entropy of the data")
     live.set(title="A learner that answers undoes it", xscale="log", ylim=(0, 2.2), xlabel="training steps, no penalty")
     live.set_ylabel("entropy of the generator (nats)")
-    live.legend(fontsize=7, loc="lower left")
+    live.legend(fontsize=6, loc="lower left")
     world.draw_map(both, data, MAP_PENALTIES, MAP_STEPS)
     return fig
