@@ -56,6 +56,39 @@ def test_moments_are_those_of_every_possible_draw(key, corrected):
             assert abs(measured.value - value) < 0.02 * value + 0.003, (name, k)
 
 
+@pytest.mark.parametrize("corrected", [False, True], ids=["drawn", "log q"])
+def test_drift_is_the_bias_over_the_positives_of_an_anchor(key, corrected):
+    rng, positives = np.random.default_rng(1), 4
+    candidates, anchors = rng.normal(size=(CANDIDATES, DIMENSION)), rng.normal(size=(3, DIMENSION))
+    ids = np.concatenate([rng.permutation(CANDIDATES)[:positives] for _ in anchors])
+    anchors = np.repeat(anchors, positives, axis=0)
+    p = problem(anchors, candidates[ids], candidates, positive_ids=ids, counts=np.arange(1.0, 7.0))
+    gaps, whole = [], 0.0
+    for a, positive, i in zip(p.anchors, p.positives, p.positive_ids, strict=True):
+        a, positive, c = (np.float64(x) for x in (a, positive, p.candidates))
+        allowed = np.arange(CANDIDATES) != i
+        full = oracle.full_gradient(a, positive, c, allowed, TAU)
+        q = oracle.law(np.log(p.counts), allowed)
+        gaps.append(sum(w * g for w, g in oracle.sampled_gradients(a, positive, c, q, 2, TAU, corrected)) - full)
+        whole += full @ full / len(p.anchors)
+    gaps = np.reshape(gaps, (3, positives, DIMENSION))
+    pairs = [g[i] @ g[j] for g in gaps for i in range(positives) for j in range(positives) if i != j]
+    order = rng.permutation(len(ids))  # anchors that are the same are found wherever they stand
+    p = p._replace(anchors=p.anchors[order], positives=p.positives[order], positive_ids=p.positive_ids[order])
+    row = audit(key, p, [proposal("power:1", p)], temperature=TAU, num_negatives=(2,), replicates=4096).proposals[0]
+    found = (row.corrected_drift if corrected else row.drift)[0]
+    expected = math.sqrt(np.mean(pairs) / whole)
+    assert abs(found.value - expected) < 0.02 * expected + 0.003
+    assert found.value < (row.corrected_bias if corrected else row.bias)[0].value
+
+
+def test_drift_needs_anchors_with_several_positives(key):
+    p = small()
+    row = audit(key, p, [proposal("uniform", p)], temperature=TAU, num_negatives=(2,), replicates=8).proposals[0]
+    assert row.drift is None
+    assert row.corrected_drift is None
+
+
 def test_masses_are_sums_over_candidates(key):
     labels = np.array([0, 0, 1, 1, 2, 2])
     p = small(counts=np.arange(1.0, 7.0), anchor_labels=labels[np.arange(ANCHORS) % 6], candidate_labels=labels)

@@ -87,7 +87,7 @@ def audit(
         raise ValueError("proposals are missing: name at least one.")
     chosen = _chosen(key, len(problem.anchors), max_anchors)
     pool = Pool(jnp.asarray(problem.candidates), _array(problem.candidate_labels))
-    rows = _slab_rows(pool.candidates.shape, options)
+    rows = min(len(chosen), _slab_rows(pool.candidates.shape, options))
     found, heats = [[] for _ in proposals], []
     for start in range(0, len(chosen), rows):
         index = chosen[start : start + rows]
@@ -96,15 +96,17 @@ def audit(
         heats.append(_heats(scores, slab.positive_ids, target_entropy)[: len(index)])
         for i, proposal in enumerate(proposals):
             draw = jax.random.fold_in(jax.random.fold_in(key, i), start)
-            out = slab_statistics(draw, slab, pool, proposal.log_weights(scores), jnp.float32(temperature), options)
+            law = jnp.broadcast_to(proposal.log_weights(scores), scores.shape)  # of one shape: one program for all
+            out = slab_statistics(draw, slab, pool, law, jnp.float32(temperature), options)
             found[i].append(_first(out, len(index)))
         if progress is not None:
             progress(min(start + rows, len(chosen)), len(chosen))
     joined = [jax.tree.map(lambda *parts: np.concatenate(parts), *parts) for parts in found]
     whole = len(chosen) == len(problem.anchors)
     memory = lambda p: batch_size * (1 if p.shared else options.num_negatives[-1]) * pool.candidates.shape[1] * 4
+    group = np.unique(problem.anchors[chosen], axis=0, return_inverse=True)[1].ravel()
     audits = [
-        _row(p.name, parts, options, whole, memory(p), problem.anchor_labels is not None)
+        _row(p.name, parts, options, whole, memory(p), problem.anchor_labels is not None, group)
         for p, parts in zip(proposals, joined, strict=True)
     ]
     audits = tuple(a._replace(verdict=summary.verdict(a, hard_share)) for a in audits)
@@ -172,6 +174,7 @@ def _row(
     whole: bool,
     memory: int,
     labelled: bool,
+    group: np.ndarray,
 ) -> summary.ProposalAudit:
     masses, size, sides = parts
     last = options.num_negatives[-1]
@@ -179,10 +182,11 @@ def _row(
     error = None if mean.standard_error is None else math.exp(mean.value) * mean.standard_error
     columns = []
     for moments in sides:
-        each = [[c[:, j] for c in (*moments, size)] for j in range(len(options.num_negatives))]
+        each = [[c[:, j] for c in (*moments[:4], size)] for j in range(len(options.num_negatives))]
         columns.append(
             {
                 "bias": [summary.root(summary.ratio, b, w) for b, _, _, _, w in each],
+                "drift": _drift(moments.gap, size, group),
                 "cosine": [summary.jackknife(summary.cosine, a, m, w) for _, m, a, _, w in each],
                 "signal_to_noise": [summary.root(summary.ratio, m, v) for _, m, _, v, _ in each],
                 "error": [summary.root(summary.ratio, b + v, w) for b, _, _, v, w in each],
@@ -200,6 +204,14 @@ def _row(
         num_negatives=options.num_negatives,
         memory=memory,
         verdict="",
-        **{k: tuple(v) for k, v in plain.items()},
-        **{f"corrected_{k}": tuple(v) for k, v in corrected.items()},
+        **{k: v and tuple(v) for k, v in plain.items()},
+        **{f"corrected_{k}": v and tuple(v) for k, v in corrected.items()},
     )
+
+
+def _drift(gap: np.ndarray, size: np.ndarray, group: np.ndarray) -> list[summary.Measured] | None:
+    """For each number of negatives, or None where too few anchors have several pairs."""
+    if np.sum(np.bincount(group) > 1) < 2:
+        return None
+    parts = [summary.pooled(gap[:, j], size[:, j], group) for j in range(gap.shape[1])]
+    return [summary.root(summary.ratio, *part) for part in parts]

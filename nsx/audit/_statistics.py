@@ -59,13 +59,15 @@ class Masses(NamedTuple):
 class Moments(NamedTuple):
     """Of each anchor and number of negatives `(r, k)`, all unbiased: of the sampled gradient against the full one.
 
-    Squared distance of the mean, squared length of the mean, its product with the full gradient, total variance.
+    Squared distance of the mean, squared length of the mean, its product with the full gradient, total variance;
+    and the distance itself as a vector, `(r, k, d)`.
     """
 
     bias: Array
     length: Array
     along: Array
     variance: Array
+    gap: Array
 
 
 def target(slab: Slab, pool: Pool, temperature: Array, hard_share: float) -> Target:
@@ -166,4 +168,5 @@ def _moments(sampled: Array, whole: Array) -> Moments:
         length=jnp.sum(mean**2, axis=1) - noise,
         along=jnp.sum(mean * whole, axis=1),
         variance=variance,
+        gap=mean - whole,
     )

@@ -36,6 +36,8 @@ class ProposalAudit(NamedTuple):
         num_negatives: the numbers of negatives k that the next entries run over.
         bias, corrected_bias: |E g_k - g| / |g|, the bias of the expected gradient relative to the full one, without and
             with the log-q correction.
+        drift, corrected_drift: the same with the gradient averaged over the positives of one anchor, which is what
+            moves the optimum; None unless two anchors have two pairs each.
         cosine, corrected_cosine: between E g_k and g.
         signal_to_noise, corrected_signal_to_noise: |E g_k| over the root of the total variance of g_k.
         error, corrected_error: root of the mean square of g_k - g, relative to |g|: bias and noise together.
@@ -52,6 +54,8 @@ class ProposalAudit(NamedTuple):
     num_negatives: tuple[int, ...]
     bias: tuple[Measured, ...]
     corrected_bias: tuple[Measured, ...]
+    drift: tuple[Measured, ...] | None
+    corrected_drift: tuple[Measured, ...] | None
     cosine: tuple[Measured, ...]
     corrected_cosine: tuple[Measured, ...]
     signal_to_noise: tuple[Measured, ...]
@@ -110,6 +114,22 @@ def root(statistic: Callable[..., float], *columns: np.ndarray) -> Measured:
         return square
     value, error = math.sqrt(max(square.value, 0.0)), square.standard_error
     return Measured(value, error / (2 * value) if value**2 > error else math.sqrt(error))
+
+
+def pooled(gap: np.ndarray, size: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each anchor with several pairs, the squared mean of their gaps, and of their gradients' lengths.
+
+    The square is the mean product of two different pairs, whose draws are independent: unbiased, also over positives.
+    `gap` is `(pairs, d)`, `size` and `group` `(pairs,)`.
+    """
+    count = np.bincount(group)
+    total = np.zeros((len(count), gap.shape[1]))
+    np.add.at(total, group, gap)
+    own = np.bincount(group, np.sum(np.square(gap, dtype=np.float64), axis=1))
+    several = count > 1
+    pairs = (count * (count - 1))[several]
+    square = (np.sum(total**2, axis=1) - own)[several] / pairs
+    return square, (np.bincount(group, size) / np.maximum(count, 1))[several]
 
 
 def cosine(along: float, length: float, whole: float) -> float:
