@@ -24,10 +24,9 @@ CLAIM = Claim(
     source="001, who should propose the negatives",
     references=("bengio2008adaptive", "blanc2018adaptive", "ma2018noise"),
     expected="conditional",
-    why="Bias ranks them where it is averaged over the positives of an anchor; that of single pairs calls uniform "
-    "draws without log q bad, which training does not. Signal-to-noise ranks the scatter of "
-    "iterates no better than P(hard) does: an uncorrected law that follows the scores pulls back up to three times as "
-    "hard, so its iterates scatter less than its gradients.",
+    why="Bias ranks them, best where it is averaged over the positives of an anchor: that of single pairs calls uniform "
+    "draws without log q bad, which training does not. Signal-to-noise ranks the scatter of iterates no better than "
+    "P(hard) does: a law that follows the scores, uncorrected, also pulls back harder, which a gradient does not tell.",
 )
 SIZES = {
     "quick": {"replicates": 32, "steps": 450, "rate": 0.08, "corpus": None, "dataset": None},
