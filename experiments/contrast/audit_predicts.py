@@ -24,7 +24,7 @@ CLAIM = Claim(
     source="001, who should propose the negatives",
     references=("bengio2008adaptive", "blanc2018adaptive", "ma2018noise"),
     expected="conditional",
-    why="Bias ranks them, best where it is averaged over the positives of an anchor: that of single pairs calls uniform "
+    why="Bias ranks them, best where averaged over the positives of an anchor: that of single pairs calls uniform "
     "draws without log q bad, which training does not. Signal-to-noise ranks the scatter of iterates no better than "
     "P(hard) does: a law that follows the scores, uncorrected, also pulls back harder, which a gradient does not tell.",
 )
