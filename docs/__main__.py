@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("what", choices=("site", "notebooks"))
     options, more = parser.parse_known_args()
     if options.what == "site":
-        command = [sys.executable, "-m", "mkdocs", "build", "--quiet", *more]
+        command = [sys.executable, "-m", "mkdocs", "build", *more]
         return subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}).returncode
     for source in _notebooks.SOURCES:
         sys.stdout.write(f"{_notebooks.run(source).relative_to(ROOT)}\n")

@@ -94,7 +94,7 @@ def gallery() -> str:
     """Markdown of the gallery: the filter and the cards."""
     found, described = results(), _report.described()
     lines = [
-        "---\nhide: [toc]\n---\n# The gallery of claims\n",
+        "---\nhide: [navigation, toc]\n---\n# The gallery of claims\n",
         "Every claim is an experiment that could have come out otherwise: a prediction, a measurement, and worlds in "
         "which it must fail. *Supported*: all holds. *Conditional*: the precise theory holds, the chapter's sentence "
         "taken at its word does not always. *Refuted*: it does not hold.\n",

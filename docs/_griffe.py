@@ -8,18 +8,20 @@ from typing import Any
 import griffe
 
 SOURCES = re.compile(r"^References:\n((?:[ \t]+.*\n?)+)", flags=re.M)
+DISPLAYED = re.compile(r"^(\$\$.+?\$\$)[ \t]*\n?", flags=re.M | re.S)  # a paragraph of its own
 CITED = re.compile(r"\[([a-z]+\d{4}[a-z0-9]*)((?:,[^\]]*)?)\]")
 
 
 def rewritten(text: str) -> str:
     """`Example:` as the section that holds code, `References:` as a line of links into the list of sources."""
+    text = DISPLAYED.sub(r"\1\n\n", text)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)
     return SOURCES.sub(lambda m: f"**Sources:** {linked(' '.join(m[1].split()))}\n", text)
 
 
 def linked(text: str) -> str:
     """[key, eq. 4] as a link; pages of the reference lie one folder down."""
-    return CITED.sub(r"[\1\2](../sources.html#\1)", text)
+    return CITED.sub(r"[\1\2](../sources.md#\1)", text)
 
 
 class Docstrings(griffe.Extension):

@@ -42,7 +42,7 @@ def page(source: Path) -> tuple[str, dict[str, bytes]]:
 
     notebook = nbformat.read(executed(source), as_version=4)
     pictures: dict[str, bytes] = {}
-    lines: list[str] = []
+    lines = ["---\nhide: [toc]\n---", ""]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             lines += [cell.source, ""]

@@ -26,10 +26,10 @@ def target(link: str, base: Path) -> str | None:
     if not path or "://" in path or path.startswith("mailto:"):
         return link
     name = (base / path).resolve().relative_to(ROOT).as_posix()
-    if name == "paper_repro.md" and anchor:
+    if name == "paper_repro.md" and (ROOT / "figures" / f"{anchor}.json").exists():
         return f"claims/{anchor}.md"
-    found = {**PAGES, **ELSEWHERE}.get(name)
-    return f"{found}#{anchor}" if found and anchor else found
+    found = PAGES.get(name)
+    return ELSEWHERE.get(name) or (f"{found}#{anchor}" if found and anchor else found)
 
 
 def page(source: str) -> tuple[str, list[str]]:

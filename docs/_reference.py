@@ -20,10 +20,10 @@ def modules() -> list[str]:
 
 
 def symbols(module: ModuleType) -> dict[str, Any]:
-    """The functions and classes a module offers as its own, in its own order."""
+    """The functions and classes a module offers as its own, by name."""
     return {
         name: value
-        for name, value in vars(module).items()
+        for name, value in sorted(vars(module).items())
         if not name.startswith("_") and callable(value) and getattr(value, "__module__", "").startswith(module.__name__)
     }
 
