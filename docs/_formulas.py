@@ -20,6 +20,7 @@ SPELLED = {
     r"\arg": r"\mathrm{arg}\,",
 }
 UPRIGHT = re.compile(r'(?:<mi mathvariant="normal">[A-Za-z]</mi>){2,}')  # letter by letter: one name
+BAR = re.compile(r"<mo([^>]*)>(\||&#x0007C;|&#x02016;|&#x02225;)</mo>")  # of a norm: no space around it
 # a function's name wants a space before its argument, unless that is in parentheses or the name has an index
 FUNCTION = re.compile(r"(?<!sub>)(?<!sup>)(<mi>[A-Za-z]{2,}</mi>)(?!<mo[^>]*>(?:&#x00028;|\())")
 
@@ -31,6 +32,7 @@ def to_mathml(latex: str, *, block: bool) -> str:
     latex = re.sub(r"\\operatorname\*?\{([A-Za-z ]+)\}", r"\\mathrm{\1}", latex)
     mathml = convert(latex, display="block" if block else "inline")
     mathml = UPRIGHT.sub(lambda m: f"<mi>{re.sub('<[^>]*>', '', m[0])}</mi>", mathml)
+    mathml = BAR.sub(r'<mo lspace="0" rspace="0"\1>\2</mo>', mathml)
     mathml = FUNCTION.sub(r'\1<mspace width="0.167em"/>', mathml)
     mathml = re.sub(r">\\([{}])<", r">\1<", mathml)  # braces after \Bigl come out escaped
     if "\\" in re.sub(r"<[^>]*>", "", mathml).replace("∖", ""):

@@ -144,7 +144,7 @@ def published() -> str:
     """Markdown of the published tables: each claim that recomputes one, in full."""
     found, described = results(), _report.described()
     lines = [
-        "# Published tables\n",
+        "---\nhide: [navigation]\n---\n# Published tables\n",
         "Numbers that papers print, computed anew by nsx: *predicted* is what the paper has (or its formula gives), "
         "*measured* is what came out here.\n",
     ]

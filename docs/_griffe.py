@@ -8,6 +8,8 @@ from typing import Any
 import griffe
 
 SOURCES = re.compile(r"^References:\n((?:[ \t]+.*\n?)+)", flags=re.M)
+RETURNED = re.compile(r"^(Returns:\n)((?:[ \t]+.*\n?|\n)+)", flags=re.M)
+COLON = re.compile(r":(?=[^`]*(?:`[^`]*`[^`]*)*$)")  # outside code: griffe takes what precedes one for a type
 DISPLAYED = re.compile(r"^(\$\$.+?\$\$)[ \t]*\n?", flags=re.M | re.S)  # a paragraph of its own
 CITED = re.compile(r"\[([a-z]+\d{4}[a-z0-9]*)((?:,[^\]]*)?)\]")
 
@@ -15,6 +17,7 @@ CITED = re.compile(r"\[([a-z]+\d{4}[a-z0-9]*)((?:,[^\]]*)?)\]")
 def rewritten(text: str) -> str:
     """`Example:` as the section that holds code, `References:` as a line of links into the list of sources."""
     text = DISPLAYED.sub(r"\1\n\n", text)
+    text = RETURNED.sub(lambda m: m[1] + COLON.sub("&#58;", m[2]), text)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)
     return SOURCES.sub(lambda m: f"**Sources:** {linked(' '.join(m[1].split()))}\n", text)
 

@@ -164,6 +164,7 @@ def test_sources_and_docstrings_are_rewritten():
         "One line.\n\nExample:\n    >>> 1\n    1\n\nReferences:\n    [mikolov2013efficient, eq. 4]\n"
     )
     assert "Examples:\n" in text
+    assert "Points&#58; `x: y`" in _griffe.rewritten("One line.\n\nReturns:\n    Points: `x: y`.\n")
     assert "[mikolov2013efficient, eq. 4](../sources.md#mikolov2013efficient)" in text
 
 
