@@ -1,0 +1,54 @@
+"""The script of docs/devices.md, by its own launch lines: the same numbers on one device, eight, and two hosts."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "devices.md").read_text(encoding="utf-8")
+SCRIPT = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, flags=re.S))
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
+
+
+def start(line, folder, **environment):
+    """A launch line in a folder that has train.py, with this Python first in the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    root = str(Path(__file__).resolve().parent.parent)
+    environment = os.environ | {"PATH": path, "PYTHONPATH": root, "JAX_PLATFORMS": "cpu"} | environment
+    (folder / "train.py").write_text(SCRIPT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(["bash", "-c", line], cwd=folder, env=environment, **pipes)
+
+
+def output(process):
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err[-3000:]
+    return "".join(line for line in out.splitlines(keepends=True) if not line.startswith("[Gloo]"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="forced host devices")
+def test_the_page_says_the_same_everywhere(tmp_path):
+    assert len(LINES) == 5
+    one, some, eight = LINES[:3]
+    assert some.endswith(one)
+    for name in ("one", "eight", "hosts"):
+        (tmp_path / name).mkdir()
+    alone = output(start(one, tmp_path / "one"))
+    assert alone.count("\n") == 3
+    assert "gradient shared as the batch: True" in alone
+    assert output(start(some, tmp_path / "one")) == alone, "read from the checkpoints"
+    assert output(start(eight, tmp_path / "eight")) == alone
+    assert output(start(eight, tmp_path / "one")) == alone, "checkpoints of one device, on eight"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    lines = [line.replace("10.0.0.1:1234", f"localhost:{port}") for line in LINES[3:]]
+    hosts = [start(line, tmp_path / "hosts", **two) for line in lines]
+    assert [output(host) for host in hosts] == [alone, alone]
