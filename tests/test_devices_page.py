@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import jax
 import pytest
+
+from experiments import __main__ as experiments
+from experiments import _claim
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "devices.md").read_text(encoding="utf-8")
 SCRIPT = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, flags=re.S))
@@ -34,7 +38,7 @@ def output(process):
 @pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="forced host devices")
 def test_the_page_says_the_same_everywhere(tmp_path):
-    assert len(LINES) == 5
+    assert len(LINES) == 7
     one, some, eight = LINES[:3]
     assert some.endswith(one)
     for name in ("one", "eight", "hosts"):
@@ -49,6 +53,16 @@ def test_the_page_says_the_same_everywhere(tmp_path):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    lines = [line.replace("10.0.0.1:1234", f"localhost:{port}") for line in LINES[3:]]
+    lines = [line.replace("10.0.0.1:1234", f"localhost:{port}") for line in LINES[3:5]]
     hosts = [start(line, tmp_path / "hosts", **two) for line in lines]
     assert [output(host) for host in hosts] == [alone, alone]
+
+
+def test_every_claim_has_its_device():
+    """The launch lines for claims are read by the command line itself, and leave none out."""
+    words = [shlex.split(line) for line in LINES[5:]]
+    assert [w[:5] for w in words] == [
+        [f"CUDA_VISIBLE_DEVICES={i}", "python", "-m", "experiments", "run"] for i in (0, 1)
+    ]
+    chosen = [experiments.select(experiments.parser().parse_args(w[4:]).claims) for w in words]
+    assert sorted(sum(chosen, [])) == sorted(_claim.claims())
