@@ -1,4 +1,4 @@
-"""Command line: python -m experiments list | run | draw | report | check | fetch."""
+"""Command line: python -m experiments list | run | draw | report | check | fetch | vectors."""
 
 from __future__ import annotations
 
@@ -149,6 +149,25 @@ def command_fetch(args: argparse.Namespace) -> int:
     return 0
 
 
+def command_vectors(args: argparse.Namespace) -> int:
+    """Train word vectors on a corpus and write them for python -m nsx audit."""
+    import numpy as np
+
+    from experiments import _vectors, data
+
+    try:
+        text = data.corpus(args.corpus, min_count=20)
+    except (data.DataError, ValueError) as error:
+        CONSOLE.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    with CONSOLE.status(f"training on {text.ids.size:,} words, about a minute"):
+        arrays = _vectors.pairs(text, seed=args.seed, dimension=64)
+    with args.file.open("wb") as file:
+        np.savez(file, **arrays)
+    CONSOLE.print(f"wrote {args.file.name}; now: python -m nsx audit {args.file.name}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser("python -m experiments", description=__doc__)
@@ -167,6 +186,10 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--out", type=Path, help="folder of the results (figures/ at full size and 64 bits)")
         if name == "fetch":
             sub.add_argument("sources", nargs="*", metavar="SOURCE", help="names of sources; none fetches all")
+        if name == "vectors":
+            sub.add_argument("file", type=Path, help="the .npz to write")
+            sub.add_argument("--corpus", default="shakespeare", help="shakespeare, glosses, gutenberg or library")
+            sub.add_argument("--seed", type=int, default=0)
     return top
 
 
@@ -186,6 +209,7 @@ COMMANDS = {
     "report": command_report,
     "check": command_check,
     "fetch": command_fetch,
+    "vectors": command_vectors,
 }
 
 

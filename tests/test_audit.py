@@ -10,9 +10,10 @@ import pytest
 from oracles import audit as oracle
 
 from nsx.__main__ import main
-from nsx.audit import Proposal, audit, problem, problem_from_scores, proposal
+from nsx._command._show import short
+from nsx.audit import Measured, Proposal, audit, problem, problem_from_scores, proposal
 from nsx.audit._statistics import Options, Pool, Slab, slab_statistics
-from nsx.audit._summary import jackknife, negatives_needed, root
+from nsx.audit._summary import jackknife, negatives_needed, root, verdict
 
 ANCHORS, CANDIDATES, DIMENSION, TAU = 12, 6, 3, 0.7
 
@@ -276,6 +277,34 @@ def test_command_writes_table_json_and_figure(file, capsys):
     assert found["proposals"][0]["entropy"] == {"value": pytest.approx(math.log(5), rel=1e-5), "standard_error": None}
     assert found["temperature_for_entropy"] > 0
     assert (file.parent / "audit.png").stat().st_size > 20_000
+
+
+def test_numbers_are_short():
+    shown = [
+        (0.0213, 0.0005),
+        (4.03, 0.07),
+        (0.99981, 0.00002),
+        (0.001, 0.003),
+        (3543.7, None),
+        (1234.0, 12.0),
+        (2.0, 0.0),
+    ]
+    assert [short(Measured(*pair)) for pair in shown] == [
+        *("0.0213(5)", "4.03(7)", "0.9998", "< 0.003", "3,544", "1,234(12)", "2"),
+    ]
+
+
+def test_verdicts_go_by_drift_where_it_is_known(key):
+    rng = np.random.default_rng(0)
+    vectors, ids = rng.normal(size=(40, 4)), rng.integers(0, 40, 64)
+    p = problem(np.repeat(vectors[:8], 8, axis=0), vectors[ids], vectors, positive_ids=ids)
+    row = audit(key, p, [proposal("scores:0.7", p)], temperature=0.7, num_negatives=(8,)).proposals[0]
+    known = row._replace(drift=(Measured(0.04, 0.01),), corrected_drift=(Measured(0.2, 0.01),))
+    assert "leave log q out: drift 0.04 would rise to 0.2" in verdict(known, 0.01)
+    known = row._replace(drift=(Measured(0.4, 0.01),), corrected_drift=(Measured(0.001, 0.01),))
+    assert "correct by log q: drift 0.4 falls below 0.01" in verdict(known, 0.01)
+    pairs = row._replace(bias=(Measured(0.4, 0.01),), corrected_bias=(Measured(0.1, 0.01),), drift=None)
+    assert "correct by log q: bias 0.4 falls to 0.1" in verdict(pairs, 0.01)
 
 
 def test_command_reads_other_files(tmp_path, capsys):

@@ -158,18 +158,33 @@ def verdict(row: ProposalAudit, hard_share: float) -> str:
         words.append(f"draws {row.false_negatives.value:.2g} false negatives an anchor: exclude or debias them")
     if row.effective_negatives.value < k:
         words.append(f"its {k} draws come from about {row.effective_negatives.value:.2g} candidates: fewer would do")
-    if row.bias[-1].value > 0.1 and row.corrected_bias[-1].value < row.bias[-1].value / 2:
-        words.append(f"correct by log q: bias {row.bias[-1].value:.2g} falls to {row.corrected_bias[-1].value:.2g}")
-    elif row.bias[-1].value > 0.1 and row.corrected_bias[-1].value > 0.1:
-        words.append(
-            f"bias {row.corrected_bias[-1].value:.2g} stays with log q: more negatives, or nearer to the softmax"
-        )
+    word, plain, fixed = judged(row)
+    if plain.value > 0.1 and fixed.value < plain.value / 2:
+        words.append(f"correct by log q: {word} {plain.value:.2g} falls {_to(fixed)}")
+    elif word == "drift" and fixed.value > max(0.05, 2 * plain.value):
+        words.append(f"leave log q out: drift {plain.value:.2g} would rise to {fixed.value:.2g}")
+    elif plain.value > 0.1 and fixed.value > 0.1:
+        words.append(f"{word} {fixed.value:.2g} stays with log q: more negatives, or nearer to the softmax")
     if row.hard_probability.value < 0.5:
         needed = "no number" if math.isinf(row.negatives_needed) else f"k = {row.negatives_needed:,.0f}"
         words.append(f"seldom meets the hardest {100 * hard_share:.3g} %: {needed} finds one in 95 % of anchors")
     if max(row.signal_to_noise[-1].value, row.corrected_signal_to_noise[-1].value) < 1:
         words.append(f"noise outweighs the signal at k = {k}")
-    return "; ".join(words) or f"sound at k = {k}: bias {min(row.bias[-1].value, row.corrected_bias[-1].value):.2g}"
+    return "; ".join(words) or f"sound at k = {k}: {word} {min(plain.value, fixed.value):.2g}"
+
+
+def judged(row: ProposalAudit) -> tuple[str, Measured, Measured]:
+    """What a verdict goes by at the largest k, without and with log q: drift where it is known, else bias."""
+    if row.drift is None or row.corrected_drift is None:
+        return "bias", row.bias[-1], row.corrected_bias[-1]
+    return "drift", row.drift[-1], row.corrected_drift[-1]
+
+
+def _to(found: Measured) -> str:
+    """Where a bias falls to; below its standard error it is not told from 0."""
+    if found.standard_error is not None and found.value < found.standard_error:
+        return f"below {found.standard_error:.1g}"
+    return f"to {found.value:.2g}"
 
 
 def recommendation(rows: tuple[ProposalAudit, ...]) -> str:
