@@ -87,12 +87,19 @@ def unpack(module: ModuleType, content: bytes) -> NamedTuple:
 
 
 def with_data_at_hand(size: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
-    """The size with `corpus` or `dataset` None where it was not fetched: the synthetic part still runs."""
+    """The size with `corpus` or `dataset` None where it was not fetched: the synthetic part still runs.
+
+    Of several data sets, those that were fetched stay.
+    """
     size = dict(size)
-    for name in ("corpus", "dataset"):
-        if size.get(name) and not data.available(size[name]):
-            warn(f"{size[name]}: data not fetched, real part left out; run: python -m experiments fetch")
-            size[name] = None
+    for name in {"corpus", "dataset"} & set(size):
+        several = isinstance(size[name], tuple)
+        wanted = size[name] if several else (size[name],) if size[name] else ()
+        missing = [source for source in wanted if not data.available(source)]
+        for source in missing:
+            warn(f"{source}: data not fetched, real part left out; run: python -m experiments fetch")
+        if missing:
+            size[name] = tuple(source for source in wanted if source not in missing) or None
     return size
 
 

@@ -186,6 +186,15 @@ def test_missing_data_leaves_out_the_real_part_and_says_so(monkeypatch, tmp_path
     assert "python -m experiments fetch" in said[0]
 
 
+def test_of_several_data_sets_those_at_hand_stay(monkeypatch):
+    monkeypatch.setattr(_run.data, "available", lambda name: name == "cgd")
+    said = []
+    size = _run.with_data_at_hand({"dataset": ("neuro", "cgd"), "corpus": ("neuro",)}, said.append)
+    assert size == {"dataset": ("cgd",), "corpus": None}
+    assert len(said) == 2
+    assert all("neuro" in line for line in said)
+
+
 def test_pack_and_unpack_are_inverse():
     module = _claim.load(FAST)
     fields = module.Data(*(np.arange(3.0) + i for i in range(len(module.Data._fields))))

@@ -1,5 +1,9 @@
-"""Three proposals with false negatives, each as pushes on candidates, log-weights and which candidates are false."""
+"""Three proposals with false negatives, each as pushes on candidates, log-weights and which candidates are false.
 
+Planted, each at five levels; and real, each at as many places as there are: words, hospitals, sets of labels.
+"""
+
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -7,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.domains import _hospital_laws, _phonetic_law, _sounds
+from experiments import data as sources
+from experiments.domains import _hospital_laws, _hospitals, _phonetic_law, _sounds, _tagger
 from nsx import quadrature, samplers, sequences
 
 SHARPNESS = np.array([0.0, 0.4, 0.8, 1.1, 1.4])  # of the phonetic proposal
@@ -15,6 +20,9 @@ FALSE = np.array([0.02, 0.05, 0.1, 0.2, 0.4])  # share among patients
 SWAPS = np.array([0.05, 0.2, 0.4, 0.7, 1.0])  # share of swaps among the edits of a label sequence
 LENGTH, LABELS = 40, 3
 DOMAINS = ("homophones", "hospitals", "sequences")
+SPOKEN, AT_REAL = ("two", "right", "there", "night", "flower", "pair", "sea", "knows"), 2.5  # words and sharpness
+INVENTORIES = (2, 3, 4, 6, 8, 12, 16)  # part-of-speech tags told apart
+MOST = 4096  # real candidates of one place
 
 
 class Law(NamedTuple):
@@ -69,6 +77,11 @@ def all_three(key: jax.Array, *, size: int) -> Law:
     """The three laws side by side, shorter ones filled up with candidates of weight 0."""
     words_key, chain_key = jax.random.split(key)
     laws = homophones(words_key, size), hospitals(), label_sequences(chain_key)
+    return side_by_side(laws)
+
+
+def side_by_side(laws):
+    """Laws of different length as one; filled up with candidates of weight 0."""
     widest = max(len(law.push) for law in laws)
 
     def fill(law):
@@ -77,3 +90,80 @@ def all_three(key: jax.Array, *, size: int) -> Law:
         return Law(jnp.pad(law.push, (0, room)), log_w, jnp.pad(law.false, (0, room)))
 
     return jax.tree.map(lambda *x: jnp.stack(x), *map(fill, laws))
+
+
+def real_words() -> list[Law]:
+    """The words of the CMU dictionary around each anchor, those at one distance as one candidate."""
+    table = _sounds.words_at_distances(sources.pronunciations(), SPOKEN)
+    distance = np.arange(table.shape[1])
+    push = jax.nn.sigmoid(3 * _phonetic_law.scores(distance))
+    near = samplers.gibbs(jnp.asarray(distance, float), sharpness=AT_REAL)
+    weigh = lambda count: samplers.power(jnp.asarray(count, float), exponent=1.0) + near
+    return [Law(push, weigh(count)[None], distance == 0) for count in table]
+
+
+def real_patients() -> list[Law]:
+    """The pairs of each hospital's patients with everyone; false where they share an illness, as a pair must."""
+    scores, hospital, ill = _hospitals.patients()
+    others = ~np.eye(len(hospital), dtype=bool)
+    pairs = [others & (hospital == h)[:, None] for h in np.unique(hospital)]
+    return [uniform(scores[p], ill[p]) for p in pairs if ill[p].any()]
+
+
+def real_tags() -> list[Law]:
+    """Swaps of neighbouring tags in Cantonese speech, by how many tags are told apart: fewer tags, more equal ones.
+
+    The chain is counted, with 1 added, on the conversations that are not drawn from.
+    """
+    words, tags, conversation, vocabulary = _tagger.utterances("hkcancor")
+    seen = conversation % 5 != 0
+    heard, held = words[seen], (words[~seen], tags[~seen])
+    spoken = heard >= 0
+    pair = spoken[:, 1:] & spoken[:, :-1]
+
+    def law(size):
+        merged = np.minimum(tags, size - 1)
+        told, emission, transition = merged[seen], np.ones((vocabulary, size)), np.ones((size, size))
+        np.add.at(emission, (heard[spoken], told[spoken]), 1)
+        np.add.at(transition, (told[:, :-1][pair], told[:, 1:][pair]), 1)
+        log_emission = np.log(emission / emission.sum(axis=0))
+        log_transition = np.log(transition / transition.sum(axis=1, keepdims=True))
+        gain, equal = swap_gains(log_emission, log_transition, held[0], np.minimum(held[1], size - 1))
+        counts = np.asarray(held[0][:, 1:] >= 0).ravel()
+        return uniform(np.asarray(gain).ravel()[counts][:MOST], np.asarray(equal).ravel()[counts][:MOST])
+
+    return [law(size) for size in INVENTORIES]
+
+
+@jax.jit
+def swap_gains(log_emission, log_transition, words, tags):
+    """What each swap of neighbours adds to the score, and whether it gives the truth back, (utterances, length - 1)."""
+
+    def one(w, y):
+        score = lambda y: sequences.crf_log_score(log_emission[w], log_transition, y, where=w >= 0)
+        truth = jnp.maximum(y, 0)
+        swapped = sequences.adjacent_swaps(truth, where=w >= 0)
+        return jax.vmap(score)(swapped.labels) - score(truth), jnp.all(swapped.labels == truth, axis=1)
+
+    return jax.vmap(one)(words, tags)
+
+
+def uniform(scores: np.ndarray, false: np.ndarray) -> Law:
+    """Candidates of these scores, all as likely."""
+    return Law(jax.nn.sigmoid(jnp.asarray(scores)), jnp.zeros((1, len(scores))), jnp.asarray(false))
+
+
+def mean_inverse(share: np.ndarray, draws: int) -> np.ndarray:
+    """E 1/N of the true ones among the draws, N binomial; none at all is left out."""
+    n = np.arange(1, draws + 1)
+    ways = np.array([math.comb(draws, i) for i in n], float)
+    return (ways * (1 - share[..., None]) ** n * share[..., None] ** (draws - n)) @ (1 / n)
+
+
+REAL = {"pronunciations": real_words, "cgd": real_patients, "hkcancor": real_tags}
+
+
+def all_real(fetched: tuple[str, ...]) -> tuple[Law, np.ndarray]:
+    """The real laws of the sources that were fetched, side by side, and the domain of each."""
+    found = [(d, law) for d, name in enumerate(REAL) if name in fetched for law in REAL[name]()]
+    return side_by_side([law for _, law in found]), np.array([d for d, _ in found])

@@ -47,8 +47,8 @@ def pair_up(scores: np.ndarray, hospital: np.ndarray, ill: np.ndarray) -> Pairs:
     return Pairs(scores[i, j], kind, padded, log_weights, same)
 
 
-def real_pairs(num_shuffles: int) -> tuple[Pairs, np.ndarray]:
-    """Pairs of the trial's patients, and the domain shifts of hospitals of the same sizes drawn by lot.
+def patients() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Similarity (n, n) of the trial's patients, their hospital (n,), and which pairs (n, n) share an illness.
 
     An illness is shared by two patients with the same inheritance who both had a serious infection while followed.
     """
@@ -57,11 +57,16 @@ def real_pairs(num_shuffles: int) -> tuple[Pairs, np.ndarray]:
     inherited = found.features[:, sources.FEATURES.index("autosomal")]
     infected = found.infections > 0
     ill = (inherited[:, None] == inherited) & infected[:, None] & infected
-    scores = similarity(found.features[:, columns])
+    return similarity(found.features[:, columns]), found.hospital, ill
+
+
+def real_pairs(num_shuffles: int) -> tuple[Pairs, np.ndarray]:
+    """Pairs of the trial's patients, and the domain shifts of hospitals of the same sizes drawn by lot."""
+    scores, hospital, ill = patients()
     rng, (i, j) = np.random.default_rng(0), np.triu_indices(len(scores), 1)
-    shuffled = (rng.permutation(found.hospital) for _ in range(num_shuffles))
+    shuffled = (rng.permutation(hospital) for _ in range(num_shuffles))
     null = [within_less_across(scores[i, j], h[i] == h[j]) for h in shuffled]
-    return pair_up(scores, found.hospital, ill), np.array(null)
+    return pair_up(scores, hospital, ill), np.array(null)
 
 
 def within_less_across(scores: np.ndarray, same: np.ndarray) -> float:

@@ -61,22 +61,28 @@ def real(spoken: Sequence[str], *, unlike: bool, meant: bool) -> Sounds:
     return Sounds(distance, near, jnp.asarray(table, float), agree | meant, by_chance)
 
 
-@cache
-def _read(spoken: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """Words (anchors, distances) at each distance, by rapidfuzz; and whether pairs share a synset of WordNet.
-
-    The pairs are all homophones that are both lemmas, and 20,000 random pairs of those words.
-    """
+def words_at_distances(found: sources.Pronunciations, spoken: Sequence[str]) -> np.ndarray:
+    """How many words (anchors, distances) sound that many edits away, by rapidfuzz; the anchor itself left out."""
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
-    found = sources.pronunciations()
     entries = np.unique(found.word, return_index=True)[1]
     text = ["".join(chr(65 + c) for c in found.phones[e, : found.lengths[e]]) for e in entries]
     anchors = [found.words.index(word) for word in spoken]
     distance = cdist([text[i] for i in anchors], text, scorer=Levenshtein.distance, dtype=np.uint8)
     table = np.stack([np.bincount(row, minlength=int(distance.max()) + 1) for row in distance])
-    table[:, 0] -= 1  # the anchor itself
+    table[:, 0] -= 1
+    return table
+
+
+@cache
+def _read(spoken: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """Words (anchors, distances) at each distance, and whether pairs share a synset of WordNet.
+
+    The pairs are all homophones that are both lemmas, and 20,000 random pairs of those words.
+    """
+    found = sources.pronunciations()
+    table = words_at_distances(found, spoken)
     synsets = sources.lemma_synsets()
     classes = (c.tolist() for c in sources.homophone_classes(found))
     pairs = {(found.words[a], found.words[b]) for c in classes for a, b in itertools.combinations(c, 2)}
