@@ -143,7 +143,7 @@ def swap_gains(log_emission, log_transition, words, tags):
         score = lambda y: sequences.crf_log_score(log_emission[w], log_transition, y, where=w >= 0)
         truth = jnp.maximum(y, 0)
         swapped = sequences.adjacent_swaps(truth, where=w >= 0)
-        return jax.vmap(score)(swapped.labels) - score(truth), jnp.all(swapped.labels == truth, axis=1)
+        return jax.vmap(score)(swapped.labels) - score(truth), jnp.all(swapped.labels == truth[None], axis=1)
 
     return jax.vmap(one)(words, tags)
 
