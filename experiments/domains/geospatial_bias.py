@@ -126,7 +126,7 @@ def plot(data):
     theory(strength, LENGTHS, np.ones(len(LENGTHS)), label=r"bound $\sqrt{\chi^2 \mathrm{Var}}$")
     theory(index, LENGTHS, np.ones(len(LENGTHS)), label="by chance")
     measured(price, LENGTHS, np.median(data.price[-1], axis=0), label="planted", color="C2")
-    strength.set(title="The bias stays within its bound", ylabel="largest bias over its bound", ylim=(0, 1.4))
+    strength.set(title="The bias stays within its bound", ylabel="largest bias over its bound", ylim=(0, 1.6))
     index.set(title="Confounded where place tells", ylabel="share along the region, over $1/d$", ylim=(0, 9))
     price.set(title="Weights $u/q$: no bias, at a price", ylabel="variance over uniform", yscale="log", ylim=(0.5, 1e6))
     if data.real.size:
@@ -151,7 +151,7 @@ def plot(data):
             ax.set(xscale="log", xlabel="length scale of the proposal (km)")
     for ax in fig.axes:
         if ax.axison:
-            ax.legend(fontsize=7)
+            ax.legend(fontsize=7, loc="upper left" if ax is strength else "upper right")
     return fig
 
 
@@ -161,7 +161,9 @@ def plot_airports(traits, country, price, data):
     band = np.quantile(data.lots[:, :, 0], (0.01, 0.99), axis=0)
     traits.fill_between(LENGTHS, *band, color="0.85", label="elevation, 98 % by lot")
     theory(traits, LENGTHS, np.ones(len(LENGTHS)))
-    traits.set(title="Airports: what knows its place", ylabel="squared bias over chance", yscale="log")
+    traits.set(
+        title="Airports: what knows its place", ylabel="squared bias over chance", yscale="log", ylim=(0.05, 1e6)
+    )
     measured(country, LENGTHS, data.real_index, label="the airports")
     band = np.quantile(data.lot_index, (0.01, 0.99), axis=0)
     country.fill_between(LENGTHS, *band, color="0.85", label="98 % by lot")

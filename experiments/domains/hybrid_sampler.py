@@ -179,16 +179,17 @@ def plot(data):
             rise.plot(MIXES, curve, color="0.6", linewidth=0.8, label="real words" if word == "king" else None)
     else:
         absent(rise, "wn")
+    rise.set_ylim(None, 0.2)
     gap.set(title="The difference falls with the mix", ylabel=r"$E\,d_{sem} - E\,d_{syn}$")
     rise.set(title="One distance alone may rise", ylabel=r"$E\,d_{sem}$, less its value at $l = 0$")
     slopes.set(title="by the variance under the proposal", xlabel=r"$-a\,\mathrm{Var}(d_{sem} - d_{syn})$")
     slopes.set_ylabel("slope by autodiff")
     forms.set(
-        title="Inflections are sought out", ylabel="mass on inflections of the anchor", yscale="log", ylim=(5e-5, 1)
+        title="Inflections are sought out", ylabel="mass on inflections of the anchor", yscale="log", ylim=(2e-6, 1)
     )
     for ax in (gap, rise, forms):
         ax.set_xlabel("mix $l$: 0 spelling, 1 meaning")
     for ax in fig.axes:
         if ax.axison:
-            ax.legend(fontsize=7)
+            ax.legend(fontsize=7, loc={gap: "upper right", forms: "lower left"}.get(ax, "upper left"))
     return fig
