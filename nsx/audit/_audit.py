@@ -61,7 +61,8 @@ def audit(
 
     Returns:
         `Audit`. Numbers of the draws carry a standard error by the jackknife over anchors; entropies and masses say
-        exact where no anchor was left out.
+        exact where no anchor was left out. Bias is that of single pairs; give each anchor several positives and
+        drift tells what is left of it on average, by which training ranks samplers.
 
     Raises:
         ValueError: temperature not positive, k below 1 or not ascending, fewer than 2 replicates, hard_share outside
