@@ -65,4 +65,4 @@ def test_every_claim_has_its_device():
         [f"CUDA_VISIBLE_DEVICES={i}", "python", "-m", "experiments", "run"] for i in (0, 1)
     ]
     chosen = [experiments.select(experiments.parser().parse_args(w[4:]).claims) for w in words]
-    assert sorted(sum(chosen, [])) == sorted(_claim.claims())
+    assert sorted([*chosen[0], *chosen[1]]) == sorted(_claim.claims())
