@@ -36,8 +36,8 @@ CLAIM = Claim(
 )
 SIZES = {
     "quick": {"replicates": 32, "rows": 4, "words": 400, "dataset": None},
-    "full": {"replicates": 128, "rows": 32, "words": 1000, "dataset": "pronunciations"},
-    "device": {"replicates": 512, "rows": 128, "words": 4000, "dataset": "pronunciations"},
+    "full": {"replicates": 128, "rows": 32, "words": 1000, "dataset": ("pronunciations", "wordnet")},
+    "device": {"replicates": 512, "rows": 128, "words": 4000, "dataset": ("pronunciations", "wordnet")},
 }
 SPOKEN = ("two", "right", "there", "night", "flower", "pair", "sea", "knows")
 SHARPNESS = np.linspace(0, 8, 17)
@@ -117,7 +117,7 @@ def compute(key, *, replicates, rows, words, dataset=None, unlike=False, meant=F
     """Worlds to go wrong: the farthest taken for the nearest, homophones that share meaning, the share misjudged."""
     keys, wrong = jax.random.split(key, 3), {"unlike": unlike, "meant": meant}
     worlds = [(_sounds.planted(keys[0], size=words, **wrong), AT_PLANTED)]
-    worlds += [(_sounds.real(SPOKEN, **wrong), AT_REAL)] if dataset else []
+    worlds += [(_sounds.real(SPOKEN, **wrong), AT_REAL)] if dataset and len(dataset) == 2 else []
     columns = []
     for k, (world, sharpness) in zip(keys[1:], worlds, strict=False):
         drawn = sample(k, world, sharpness, prior, replicates=replicates, rows=rows)
