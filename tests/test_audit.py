@@ -15,6 +15,7 @@ from nsx.audit import Measured, Proposal, audit, problem, problem_from_scores, p
 from nsx.audit._statistics import Options, Pool, Slab, slab_statistics
 from nsx.audit._summary import jackknife, negatives_needed, root, verdict
 
+pytestmark = pytest.mark.slow  # an audit computes in float32 whatever the precision of the run
 ANCHORS, CANDIDATES, DIMENSION, TAU = 12, 6, 3, 0.7
 
 

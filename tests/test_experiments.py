@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from conftest import SEED
@@ -20,7 +21,9 @@ def quick(slug):
     """The claim's module and what its quick run gives; computed once for all tests of that claim."""
     module = _claim.load(slug)
     size = {k: None if k in ("corpus", "dataset") else v for k, v in module.SIZES["quick"].items()}
-    return module, *_run.evaluate(module, seed=SEED, **size)
+    found = module, *_run.evaluate(module, seed=SEED, **size)
+    jax.clear_caches()  # programs of one claim are of no use to the next, and a worker would hold gigabytes of them
+    return found
 
 
 @pytest.mark.slow  # results are committed in float64; `run --precision 32` is for a reader who wants to see the other
