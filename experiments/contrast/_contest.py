@@ -114,9 +114,9 @@ def train(key, world, rates, corrected, steps, burn):
     slope = jax.vmap(slope, (0, None, 0, None, 0, 0))
     shape = (len(world.anchors), K, len(world.candidates))
 
-    def step(state, now):
-        (here, total, excess), (key, late) = state, now
-        positive_key, draw_key = jax.random.split(key)
+    def step(state, late):
+        key, here, total, excess = state
+        key, positive_key, draw_key = jax.random.split(key, 3)
         positive = jax.random.categorical(positive_key, jnp.log(world.law))
         scores = here @ world.candidates.T
         allowed = jnp.arange(shape[-1]) != positive[:, None]
@@ -125,13 +125,12 @@ def train(key, world, rates, corrected, steps, burn):
         ids = jnp.argmax(log_q[:, :, None] + luck, axis=-1)
         gradient = slope(here, positive, ids, world.candidates, log_q, corrected)
         now = jnp.mean(jax.nn.logsumexp(scores, axis=-1) - jnp.sum(world.law * scores, axis=-1), axis=-1)
-        return (here - rates[:, None, None] * gradient, total + late * here, excess + late * now), None
+        return (key, here - rates[:, None, None] * gradient, total + late * here, excess + late * now), None
 
     start = jnp.broadcast_to(world.anchors, (len(corrected), *world.anchors.shape))
     late = (jnp.arange(steps) >= burn).astype(start.dtype) / (steps - burn)
-    keys = jax.random.split(key, steps)
-    state = (start, jnp.zeros_like(start), jnp.zeros_like(start[:, 0, 0]))
-    (_, total, excess), _ = jax.lax.scan(step, state, (keys, late))
+    state = (key, start, jnp.zeros_like(start), jnp.zeros_like(start[:, 0, 0]))
+    (_, _, total, excess), _ = jax.lax.scan(step, state, late)
     least, mean = jnp.mean(loss(world.anchors, world)), jnp.mean(loss(total, world), axis=-1)
     return jnp.stack([mean - least, excess - mean], axis=-1)
 
