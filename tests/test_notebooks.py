@@ -13,9 +13,12 @@ ALLOWED = {"jax", "matplotlib", "nsx", "numpy"}
 
 @pytest.fixture
 def figures():
-    """The figures a notebook left open; closed afterwards."""
+    """The figures a notebook left open, in matplotlib's own style whatever ran before; closed afterwards."""
     plt.close("all")
-    yield lambda: [plt.figure(number) for number in plt.get_fignums()]
+    with plt.rc_context():
+        plt.rcdefaults()
+        plt.switch_backend("Agg")
+        yield lambda: [plt.figure(number) for number in plt.get_fignums()]
     plt.close("all")
 
 
