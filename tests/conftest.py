@@ -40,3 +40,10 @@ def _forget_compiled_programs():
     """Programs of one test file are of no use to the next, and a worker that kept them all would hold gigabytes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_precision():
+    """A test that runs the command line in this process leaves its precision behind; the next test has its own."""
+    yield
+    jax.config.update("jax_enable_x64", PRECISION == 64)
