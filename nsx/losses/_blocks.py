@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from nsx._checks import require_count
 from nsx._types import Array
 
 _SLAB = 2**21  # entries of a slab: 8 MiB of float32, few enough to be reused in cache instead of paged in afresh
@@ -13,6 +14,14 @@ _FEWEST, _MOST = 64, 512  # rows of a slab, between launch cost and wasted paddi
 def default_block(columns: int) -> int:
     """Rows of a slab of about 2^21 entries, at least 64 so that a matrix product is still one."""
     return max(_FEWEST, min(_MOST, _SLAB // columns))
+
+
+def chosen_block(block_size: int | None, columns: int) -> int:
+    """The caller's rows of a slab, checked, or the default's."""
+    if block_size is None:
+        return default_block(columns)
+    require_count("block_size", block_size)
+    return int(block_size)
 
 
 def split_rows(block: int, *arrays: Array) -> tuple[Array, ...]:

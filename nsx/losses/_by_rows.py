@@ -11,11 +11,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import require_count
 from nsx._numerics import masked_logsumexp
 from nsx._types import Array, ArrayLike, Float, Int
 from nsx.losses._batch_checks import require_integers, require_pairs, require_scalar_temperature
-from nsx.losses._blocks import default_block, join_rows, split_rows
+from nsx.losses._blocks import chosen_block, join_rows, split_rows
 from nsx.losses._row_kernel import exclusions
 
 RowLoss = Callable[..., Array]
@@ -143,8 +142,6 @@ def sup_con(
 
 def _slabs(rows: Callable[..., Array], block_size: int | None, columns: int, *arrays: Array) -> Array:
     """`rows` over slabs of the arrays' rows, each forgotten after use."""
-    if block_size is not None:
-        require_count("block_size", block_size)
-    block = default_block(columns) if block_size is None else int(block_size)
-    slabs = jax.lax.map(lambda part: jax.checkpoint(rows)(*part), split_rows(block, *arrays))
+    slabs = split_rows(chosen_block(block_size, columns), *arrays)
+    slabs = jax.lax.map(lambda part: jax.checkpoint(rows)(*part), slabs)
     return join_rows(slabs, arrays[0].shape[0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_count, require_finite
+from nsx._checks import as_float, require_finite
 from nsx._types import Array, ArrayLike, Float, Int
 from nsx.losses._batch_checks import require_integers, require_pairs, require_scalar_temperature
-from nsx.losses._blocks import default_block
+from nsx.losses._blocks import chosen_block
 from nsx.losses._ring_kernel import Plan, Share, ring_losses
 from nsx.losses._row_kernel import Batch, row_losses
 
@@ -78,7 +78,7 @@ def in_batch_info_nce(
     x = x / jnp.asarray(temperature)
     if log_q is not None:
         x, y = _with_log_q(x, y, log_q)
-    block, index = _block(block_size, x.shape[0]), jnp.arange(x.shape[0])
+    block, index = chosen_block(block_size, x.shape[0]), jnp.arange(x.shape[0])
     if axis_name is None and not symmetric:
         return row_losses(Batch(x, y, index, ids), block, precision)
     if axis_name is not None:
@@ -94,10 +94,3 @@ def _with_log_q(x: Array, y: Array, log_q: ArrayLike) -> tuple[Array, Array]:
     require_finite("log_q", log_q, advice="A candidate of probability 0 cannot be in the batch.")
     x = jnp.concatenate([x, -jnp.ones_like(x[:, :1])], axis=1)
     return x, jnp.concatenate([y, log_q[:, None]], axis=1)
-
-
-def _block(block_size: int | None, columns: int) -> int:
-    if block_size is None:
-        return default_block(columns)
-    require_count("block_size", block_size)
-    return int(block_size)

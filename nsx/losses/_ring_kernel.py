@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from nsx._types import Array
 from nsx.losses._blocks import join_rows, split_rows
-from nsx.losses._row_kernel import loss_from_sums
+from nsx.losses._sums import Sums, loss_from_sums
 
 _KEPT = 8  # scores kept for the second pass, in multiples of the numbers in x
 
@@ -39,13 +39,6 @@ class Plan(NamedTuple):
     block: int
     symmetric: bool
     precision: str | None
-
-
-class _Sums(NamedTuple):
-    """Shift and total of the negatives of each row or column, as in the row kernel."""
-
-    shift: Array
-    total: Array
 
 
 class _Visitor(NamedTuple):
@@ -135,31 +128,24 @@ def _scores(tile: tuple[Array, ...], visitor: _Visitor, plan: Plan) -> Array:
     return jnp.where(out, -jnp.inf, scores)
 
 
-def _add(sums: _Sums, gaps: Array, axis: int) -> _Sums:
-    """The sums with more gaps in them, under the larger of both shifts."""
-    shift = jnp.maximum(sums.shift, jnp.max(gaps, axis=axis))
-    more = jnp.sum(jnp.exp(gaps - jnp.expand_dims(shift, axis)), axis=axis)
-    return _Sums(shift, sums.total * jnp.exp(sums.shift - shift) + more)
-
-
-def _sums(share: Share, plan: Plan, kept: int) -> tuple[_Sums, tuple[_Sums, ...], Array | tuple]:
+def _sums(share: Share, plan: Plan, kept: int) -> tuple[Sums, tuple[Sums, ...], Array | tuple]:
     """Sums of this device's rows, and of its columns where they count; and the scores of the first tiles."""
 
     def step(carry: tuple, visitor: _Visitor) -> tuple[tuple, _Visitor]:
-        def tile(load: tuple, part: tuple[Array, ...]) -> tuple[tuple, tuple[_Sums, Array]]:
+        def tile(load: tuple, part: tuple[Array, ...]) -> tuple[tuple, tuple[Sums, Array]]:
             scores = _scores(part, visitor, plan)
-            load = tuple(_add(sums, scores - visitor.positive[None, :], 0) for sums in load)
-            return load, (_add(_Sums(*part[4:]), scores - part[3][:, None], 1), scores)
+            load = tuple(sums.add(scores - visitor.positive[None, :], 0) for sums in load)
+            return load, (Sums(*part[4:]).add(scores - part[3][:, None], 1), scores)
 
         load, rows, scores = _scan(tile, visitor.load, _tiles(share, plan, *carry[0]), kept)
         return (jax.tree.map(lambda a: join_rows(a, share.x.shape[0]), rows), scores), visitor._replace(load=load)
 
-    nothing = _Sums(*(jnp.zeros_like(share.x[:, 0]) for _ in range(2)))
+    nothing = Sums(*(jnp.zeros_like(share.x[:, 0]) for _ in range(2)))
     (rows, scores), visitor = _round(step, (nothing, ()), _visitor(share, (nothing,) * plan.symmetric), plan)
     return rows, visitor.load, scores
 
 
-def _losses(rows: _Sums, columns: tuple[_Sums, ...]) -> Array:
+def _losses(rows: Sums, columns: tuple[Sums, ...]) -> Array:
     sides = [loss_from_sums(*sums) for sums in (rows, *columns)]
     return sum(sides) / len(sides)
 

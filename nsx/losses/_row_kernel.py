@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from nsx._types import Array
 from nsx.losses._blocks import join_rows, split_rows
+from nsx.losses._sums import loss_from_sums
 
 
 class Batch(NamedTuple):
@@ -82,11 +83,6 @@ def _slab(slab: tuple[Array, ...], batch: Batch, precision: str | None) -> tuple
     weights = jnp.exp(gaps - shift[:, None])
     total = jnp.sum(weights, axis=1)
     return weights, _Rows(slab[2], shift, total, total + jnp.exp(-shift))
-
-
-def loss_from_sums(shift: Array, total: Array) -> Array:
-    """Shift + log(total + e^-shift): log1p(total) where the positive wins, so a loss of 1e-30 keeps its digits."""
-    return shift + jnp.log1p(total + jnp.expm1(-shift))
 
 
 def _forward(batch: Batch, block: int, precision: str | None) -> tuple[Array, tuple]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._types import Array
-from nsx.losses._row_kernel import loss_from_sums
+from nsx.losses._sums import Sums, loss_from_sums
 
 
 class Points(NamedTuple):
@@ -73,32 +73,24 @@ def _scores(x: Array, y: Array, row: _Row, column: _Row, masked: bool, precision
     return jnp.where(out, -jnp.inf, jnp.matmul(x, y.T, precision=precision))
 
 
-def _more(shift: Array, total: Array, gaps: Array, axis: int) -> tuple[Array, Array]:
-    """Shift and sum with a tile's gaps in them."""
-    larger = jnp.maximum(shift, jnp.max(gaps, axis=axis))
-    more = jnp.sum(jnp.exp(gaps - jnp.expand_dims(larger, axis)), axis=axis)
-    return larger, total * jnp.exp(shift - larger) + more
-
-
 def _forward(points: Points, tile: int, precision: str | None) -> tuple[Array, tuple]:
     size = points.x.shape[0]
     x, rows = _padded(points, tile)
 
-    def step(sums: tuple[Array, Array], corner: Array) -> tuple[tuple[Array, Array], None]:
+    def step(sums: Sums, corner: Array) -> tuple[Sums, None]:
         i, j = corner
         row, column = _part(rows, i, tile), _part(rows, j, tile)
         scores = _scores(_part(x, i, tile), _part(x, j, tile), row, column, points.ids is not None, precision)
-        new = _more(*_part(sums, i, tile), scores - row.positive[:, None], 1)
-        sums = tuple(_put(s, n, i) for s, n in zip(sums, new, strict=True))
+        put = lambda sums, new, start: jax.tree.map(lambda s, n: _put(s, n, start), sums, new)
+        sums = put(sums, _part(sums, i, tile).add(scores - row.positive[:, None], 1), i)
 
-        def below() -> tuple[Array, Array]:
-            new = _more(*_part(sums, j, tile), scores - column.positive[None, :], 0)
-            return tuple(_put(s, n, j) for s, n in zip(sums, new, strict=True))
+        def below() -> Sums:
+            return put(sums, _part(sums, j, tile).add(scores - column.positive[None, :], 0), j)
 
         return jax.lax.cond(i == j, lambda: sums, below), None
 
     nothing = jnp.zeros_like(rows.positive)
-    (shift, total), _ = jax.lax.scan(step, (nothing, nothing), _corners(size, tile))
+    (shift, total), _ = jax.lax.scan(step, Sums(nothing, nothing), _corners(size, tile))
     return loss_from_sums(shift[:size], total[:size]), (points, shift, total)
 
 
