@@ -116,7 +116,7 @@ def power_law(
         >>> incidence = jnp.array([[True, False, False], [False, True, True], [True, True, False]])
         >>> anchor = jnp.array([True, True, False])
         >>> law = power_law(incidence, anchor, size_exponent=1.0, overlap_exponent=0.0)
-        >>> samplers.probabilities(law).round(3).tolist()
+        >>> [round(p, 3) for p in samplers.probabilities(law).tolist()]
         [0.333, 0.667, 0.0]
 
     References:
