@@ -1,10 +1,10 @@
 """Race nsx against what a user would pick instead: python -m benchmarks [TOPIC ...] [--quick | --device].
 
 Each topic runs its contestants in turns, medians with their spread; peak memory comes from fresh processes; the
-machine's matrix products and copies are measured in the same run. Writes `<topic>.json` and `<topic>.png` to
-`benchmarks/results/<device>/`. Where a fixed piece of work wandered, the machine was disturbed and no ratio is given.
-Peers that are not installed are left out: pip install 'nsx[peers]'. The trainers race by themselves, as they judge
-quality too: python benchmarks/sgns.py, python benchmarks/poincare.py.
+machine's matrix products and copies are measured in the same run. Contests of trainers judge quality first, over
+several seeds. Writes `<topic>.json` and `<topic>.png` to `benchmarks/results/<device>/`. Where a fixed piece of work
+wandered, the machine was disturbed and no ratio of wall times is given. Peers that are not installed are left out: pip
+install 'nsx[peers]'. The trainers need the data: python -m experiments fetch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -22,37 +22,31 @@ matplotlib.use("Agg")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import _figure, _machine
+from benchmarks import _contest, _figure, _machine
 from benchmarks._race import Topic, measure
+from experiments.data import DataError
 
-MODULES = ("in_batch", "draws", "games", "distance", "start")
-PEERS = ("jax", "numpy", "optax", "torch", "pytorch-metric-learning", "geoopt", "scipy")
+MODULES = ("in_batch", "draws", "games", "distance", "start", "sgns", "poincare")
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = {"quick": 5, "full": 15, "device": 15}
 
-
-def topics() -> dict[str, tuple[str, Topic]]:
-    """Every topic by name, with the module it comes from."""
-    modules = [m for m in MODULES if (Path(__file__).parent / f"{m}.py").exists()]
-    found = [(f"benchmarks.{m}", t) for m in modules for t in importlib.import_module(f"benchmarks.{m}").TOPICS]
-    return {topic.name: (module, topic) for module, topic in found}
+Entry = tuple[str, Topic | Callable[[str], _contest.Contest]]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what is installed here."""
-    found = {}
-    for name in PEERS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+def topics() -> dict[str, Entry]:
+    """Every topic and every builder of a contest by name, with the module it comes from."""
+    found: dict[str, Entry] = {}
+    for name in (f"benchmarks.{m}" for m in MODULES):
+        module = importlib.import_module(name)
+        found |= {topic.name: (name, topic) for topic in getattr(module, "TOPICS", ())}
+        found |= {contest: (name, build) for contest, build in getattr(module, "CONTESTS", {}).items()}
     return found
 
 
-def run(module: str, topic: Topic, scale: str, memory: bool, console: Console) -> dict:
+def run_topic(module: str, topic: Topic, scale: str, memory: bool, console: Console) -> dict:
     """All sizes of a topic, shown as they come."""
-    record = {"topic": topic.name, "title": topic.title, "axis": topic.axis, "goals": dict(topic.goals)}
-    record |= {"device": _machine.device(), "versions": versions(), "limits": _machine.limits(), "results": []}
+    record = {"title": topic.title, "axis": topic.axis, "goals": dict(topic.goals)}
+    record |= {"limits": _machine.limits(), "results": []}
     for size in topic.sizes[scale]:
         result = measure(topic, size, ROUNDS[scale])
         if topic.operations is not None:
@@ -61,11 +55,23 @@ def run(module: str, topic: Topic, scale: str, memory: bool, console: Console) -
             names = result["seconds"]
             result["added_mib"] = {n: _machine.in_fresh_process(topic.name, size, n, module) for n in names}
         record["results"].append(result)
-        console.print(table(topic, result))
+        console.print(topic_table(topic, result))
     return record
 
 
-def table(topic: Topic, result: dict) -> Table:
+def run_contest(build: Callable[[str], _contest.Contest], scale: str, console: Console) -> dict | None:
+    """A contest of trainers; None where its peer or its data are missing."""
+    try:
+        contest = build(scale)
+    except (ImportError, DataError) as error:
+        console.print(f"left out: {error}", soft_wrap=True)
+        return None
+    record = _contest.hold(contest, console)
+    console.print(_contest.table(contest, record))
+    return {"title": contest.title, "unit": contest.unit, "goal": contest.goal, "facts": dict(contest.facts)} | record
+
+
+def topic_table(topic: Topic, result: dict) -> Table:
     """One size, a row a contestant."""
     size = f", {topic.axis} = {result['size']:,}" if topic.axis else ""
     out = Table(
@@ -83,29 +89,39 @@ def table(topic: Topic, result: dict) -> Table:
     return out
 
 
+def parser(known: dict[str, Entry]) -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    top.add_argument("topics", nargs="*", metavar="TOPIC", help=", ".join(known))
+    scales = top.add_mutually_exclusive_group()
+    scales.add_argument("--quick", dest="scale", action="store_const", const="quick", help="small sizes, minutes")
+    scales.add_argument("--device", dest="scale", action="store_const", const="device", help="an accelerator's sizes")
+    top.add_argument("--no-memory", action="store_true", help="leave out the fresh processes that measure memory")
+    top.add_argument("--out", type=Path, default=RESULTS)
+    return top
+
+
 def main() -> None:
     """Read the command line, race, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     known = topics()
-    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=", ".join(known))
-    scales = parser.add_mutually_exclusive_group()
-    scales.add_argument("--quick", dest="scale", action="store_const", const="quick", help="small sizes, two minutes")
-    scales.add_argument("--device", dest="scale", action="store_const", const="device", help="an accelerator's sizes")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the fresh processes that measure memory")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser(known).parse_args()
     for name in options.topics:
         if name not in known:
-            parser.error(f"no topic {name!r}; there are {', '.join(known)}")
-    folder = options.out / _machine.device()
+            parser(known).error(f"no topic {name!r}; there are {', '.join(known)}")
+    folder, scale, console = options.out / _machine.device(), options.scale or "full", Console()
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
     for name in options.topics or known:
-        module, topic = known[name]
-        record = run(module, topic, options.scale or "full", not options.no_memory, console)
+        module, entry = known[name]
+        if isinstance(entry, Topic):
+            record, draw = run_topic(module, entry, scale, not options.no_memory, console), _figure.save_topic
+        else:
+            record, draw = run_contest(entry, scale, console), _figure.save_contest
+        if record is None:
+            continue
+        record = {"topic": name, "scale": scale} | _machine.description() | record
         (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        _figure.save(record, folder / f"{name}.png")
-        console.print(f"written: {folder / name}.json and .png\n")
+        draw(record, folder / f"{name}.png")
+        console.print(f"written: {folder / name}.json\n", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A topic as a log-log figure: time and memory against size, peers, nsx and the machine's limit."""
+"""Figures: a topic as time and memory against size, with the machine's limit; a contest as quality against speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 STYLE = Path(__file__).resolve().parent.parent / "experiments" / "nsx.mplstyle"
 
 
-def save(record: dict, path: Path) -> None:
+def save_topic(record: dict, path: Path) -> None:
     """Draw a topic's record; a topic of one size has no curve and no figure."""
     results = record["results"]
     if len(results) < 2:
@@ -37,6 +37,27 @@ def save(record: dict, path: Path) -> None:
             axis.set(xscale="log", yscale="log", xlabel=record["axis"], ylabel=label)
         figure.legend(loc="outside right center", frameon=False)
         upset = ", machine disturbed" if any(r["disturbed"] for r in results) else ""
+        figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
+        figure.savefig(path, dpi=150, metadata={"Software": None})
+        plt.close(figure)
+
+
+def save_contest(record: dict, path: Path) -> None:
+    """Draw a contest of trainers: each figure of quality against speed, a point a seed."""
+    speed = f"{record['unit']}_per_second"
+    measures = [k for k in next(iter(record["runs"].values()))[0] if not k.endswith("second")]
+    if not measures:
+        return
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, len(measures), figsize=(2.9 * len(measures) + 1.6, 3.0), squeeze=False)
+        for axis, measure in zip(axes[0], measures, strict=True):
+            for i, (name, runs) in enumerate(record["runs"].items()):
+                points = [r[speed] for r in runs], [r[measure] for r in runs]
+                axis.plot(*points, "o", ms=5, alpha=0.8, color=f"C{i}", label=name)
+            axis.set(xscale="log", xlabel=f"{record['unit']} a second", ylabel=measure.replace("_", " "))
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
+        upset = ", machine disturbed" if record["disturbed"] else ""
         figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
         figure.savefig(path, dpi=150, metadata={"Software": None})
         plt.close(figure)

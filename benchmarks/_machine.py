@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jax
@@ -14,13 +15,25 @@ import numpy as np
 
 from benchmarks._race import timed
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+STATUS, CLEAR, MEMORY = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc/meminfo")
+PACKAGES = ("jax", "numpy", "optax", "torch", "pytorch-metric-learning", "geoopt", "gensim", "scipy")
 SIDE = 2048
 
 
 def device() -> str:
     """The accelerator's or processor's kind, fit for a folder's name."""
     return jax.devices()[0].device_kind.lower().replace(" ", "-")
+
+
+def description() -> dict[str, object]:
+    """The device, the cores and the versions of what is installed here."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"device": device(), "cores": os.cpu_count(), "versions": found}
 
 
 def matmul_rate(rounds: int = 7) -> float:
@@ -41,6 +54,13 @@ def copy_bandwidth(rounds: int = 7) -> float:
 def limits() -> dict[str, float]:
     """What no contestant can pass, measured now."""
     return {"matmul_operations_per_second": matmul_rate(), "copy_bytes_per_second": copy_bandwidth()}
+
+
+def free_memory() -> int:
+    """Bytes of memory that a new array could take now."""
+    lines = MEMORY.read_text().splitlines() if MEMORY.exists() else []
+    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable")), None)
+    return 1024 * int(kib) if kib else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def added_memory(run: Callable[[], object]) -> float | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 STEADY = 1.3  # ninetieth over tenth percentile of a fixed piece of work, above which no ratio is honest
+FEWEST, PATIENCE = 5, 60.0  # rounds that any median gets, and seconds after which these are enough
 Run = Callable[[], object]  # one measured piece of work; returns when it is done
 
 
@@ -48,9 +49,12 @@ def timed(run: Run) -> float:
 
 
 def race(runs: Mapping[str, Run], rounds: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Seconds of each contestant and of the fixed work, one a round, after a warm-up round."""
+    """Seconds of each contestant and of the fixed work, one a round, after a warm-up round; fewer rounds if long."""
     seconds, control = {name: [] for name in runs}, []
+    start = time.perf_counter()
     for turn in range(rounds + 1):
+        if turn > FEWEST and time.perf_counter() - start > PATIENCE:
+            break
         for name, run in runs.items():
             taken, still = timed(run), timed(fixed_work)
             if turn:
