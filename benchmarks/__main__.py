@@ -2,9 +2,9 @@
 
 Each topic runs its contestants in turns, medians with their spread; peak memory comes from fresh processes; the
 machine's matrix products and copies are measured in the same run. Contests of trainers judge quality first, over
-several seeds. Writes `<topic>.json` and `<topic>.png` to `benchmarks/results/<device>/`. Where a fixed piece of work
-wandered, the machine was disturbed and no ratio of wall times is given. Peers that are not installed are left out: pip
-install 'nsx[peers]'. The trainers need the data: python -m experiments fetch.
+several seeds. Writes `<topic>.json`, `<topic>.png` and a table of all, README.md, to `benchmarks/results/<device>/`.
+Where a fixed piece of work wandered, the machine was disturbed and no ratio of wall times is given. Peers that are not
+installed are left out: pip install 'nsx[peers]'. The trainers need the data: python -m experiments fetch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import _contest, _figure, _machine
+from benchmarks import _contest, _figure, _machine, _summary
 from benchmarks._race import Topic, measure
 from experiments.data import DataError
 
@@ -46,11 +46,11 @@ def topics() -> dict[str, Entry]:
 def run_topic(module: str, topic: Topic, scale: str, memory: bool, console: Console) -> dict:
     """All sizes of a topic, shown as they come."""
     record = {"title": topic.title, "axis": topic.axis, "goals": dict(topic.goals)}
-    record |= {"limits": _machine.limits(), "results": []}
+    record |= {"limits": _machine.limits(topic.depth), "results": []}
     for size in topic.sizes[scale]:
         result = measure(topic, size, ROUNDS[scale])
         if topic.operations is not None:
-            result["limit_seconds"] = topic.operations(size) / record["limits"]["matmul_operations_per_second"]
+            result["limit_seconds"] = topic.operations(size) / record["limits"]["thin_matmul_operations_per_second"]
         if memory:
             names = result["seconds"]
             result["added_mib"] = {n: _machine.in_fresh_process(topic.name, size, n, module) for n in names}
@@ -85,7 +85,7 @@ def topic_table(topic: Topic, result: dict) -> Table:
             name, f"{1e3 * s['median']:.2f}", f"{low:.2f} to {high:.2f}", ratio, "" if added is None else f"{added:.0f}"
         )
     if "limit_seconds" in result:
-        out.add_row("the machine's matrix products", f"{1e3 * result['limit_seconds']:.2f}", "", "", "")
+        out.add_row("limit: the matrix products alone", f"{1e3 * result['limit_seconds']:.2f}", "", "", "")
     return out
 
 
@@ -121,6 +121,7 @@ def main() -> None:
         record = {"topic": name, "scale": scale} | _machine.description() | record
         (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         draw(record, folder / f"{name}.png")
+        _summary.write(folder)
         console.print(f"written: {folder / name}.json\n", soft_wrap=True)
 
 

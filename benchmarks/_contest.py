@@ -33,7 +33,7 @@ class Contest(NamedTuple):
         contestants: seed -> trained, by name; the first is nsx, the reference of the ratios.
         judge: of the arrays; figures of quality by name, the first of which the plot shows.
         seeds: how many trainings each.
-        goal: how many times the last contestant's speed nsx set out to reach.
+        goal: how many times the peer's speed nsx set out to reach; None has none.
         facts: data and hyperparameters, for the record.
         show: arrays -> something to judge by eye, for the record; None shows nothing.
     """
@@ -44,7 +44,7 @@ class Contest(NamedTuple):
     contestants: Mapping[str, Callable[[int], Trained]]
     judge: Callable[[tuple[np.ndarray, ...]], dict[str, float]]
     seeds: int
-    goal: float
+    goal: float | None
     facts: Mapping[str, object]
     show: Callable[[tuple[np.ndarray, ...]], object] | None = None
 

@@ -17,7 +17,7 @@ from benchmarks._race import timed
 
 STATUS, CLEAR, MEMORY = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc/meminfo")
 PACKAGES = ("jax", "numpy", "optax", "torch", "pytorch-metric-learning", "geoopt", "gensim", "scipy")
-SIDE = 2048
+SIDE, SLAB = 2048, (512, 8192)
 
 
 def device() -> str:
@@ -39,21 +39,37 @@ def description() -> dict[str, object]:
 def matmul_rate(rounds: int = 7) -> float:
     """Operations a second of a float32 matrix product of side 2048, the best of some rounds."""
     x = jax.random.normal(jax.random.key(0), (SIDE, SIDE), jnp.float32)
-    product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
-    run = lambda: product(x).block_until_ready()
-    return 2 * SIDE**3 / min(timed(run) for _ in range(rounds + 1))
+    return 2 * SIDE**3 / _best(lambda x: _product(x, x), (x,), rounds)
+
+
+def thin_matmul_rate(depth: int, rounds: int = 7) -> float:
+    """Operations a second of the two products of an in-batch loss: scores of vectors so long, and back to vectors."""
+    left, right = jnp.ones((SLAB[0], depth), jnp.float32), jnp.ones((SLAB[1], depth), jnp.float32)
+    there = _best(lambda x, y: _product(x, y.T), (left, right), rounds)
+    back = _best(_product, (jnp.ones(SLAB, jnp.float32), right), rounds)
+    return 4 * SLAB[0] * SLAB[1] * depth / (there + back)
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.matmul(x, y, precision="highest")
+
+
+def _best(function: Callable[..., jax.Array], arrays: tuple[jax.Array, ...], rounds: int) -> float:
+    """Seconds of the quickest of some calls, compiled before."""
+    step = jax.jit(function)
+    return min(timed(lambda: step(*arrays).block_until_ready()) for _ in range(rounds + 1))
 
 
 def copy_bandwidth(rounds: int = 7) -> float:
     """Bytes a second read and written by adding one to 256 MiB, the best of some rounds."""
     x = jnp.zeros(2**26, jnp.float32)
-    add = jax.jit(lambda x: x + 1)
-    return 2 * x.nbytes / min(timed(lambda: add(x).block_until_ready()) for _ in range(rounds + 1))
+    return 2 * x.nbytes / _best(lambda x: x + 1, (x,), rounds)
 
 
-def limits() -> dict[str, float]:
-    """What no contestant can pass, measured now."""
-    return {"matmul_operations_per_second": matmul_rate(), "copy_bytes_per_second": copy_bandwidth()}
+def limits(depth: int | None) -> dict[str, float]:
+    """What no contestant can pass, measured now; a depth adds the rate of products as thin as that."""
+    found = {"matmul_operations_per_second": matmul_rate(), "copy_bytes_per_second": copy_bandwidth()}
+    return found | ({} if depth is None else {"thin_matmul_operations_per_second": thin_matmul_rate(depth)})
 
 
 def free_memory() -> int:

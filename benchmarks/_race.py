@@ -23,7 +23,8 @@ class Topic(NamedTuple):
         sizes: sizes of the quick and the full benchmark.
         contestants: size -> runs by name; the first is the reference of the ratios. A contestant that cannot run
             at a size is left out there.
-        operations: size -> operations that any contestant must do, for the machine's limit; None has no limit.
+        operations: size -> matrix operations that it takes, for the machine's limit; None has no limit.
+        depth: length of the vectors whose products these are.
         goals: name -> the ratio to the reference that nsx set out to reach.
     """
 
@@ -33,6 +34,7 @@ class Topic(NamedTuple):
     sizes: Mapping[str, tuple[int, ...]]
     contestants: Callable[[int], dict[str, Run]]
     operations: Callable[[int], float] | None = None
+    depth: int | None = None
     goals: Mapping[str, float] = {}
 
 

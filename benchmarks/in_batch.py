@@ -125,17 +125,19 @@ def one_tower(size: int) -> dict[str, Run]:
     return runs | (peers({"metric-learning SupCon": metric_learning}) if size <= 4096 else {})
 
 
-def topic(name: str, title: str, build: Callable[[int], dict[str, Run]], operations: float, sizes=SIZES, **goals):
-    return Topic(name, title, "batch size b", sizes, build, lambda b: operations * b * b, goals)
+def topic(name: str, title: str, build: Callable[[int], dict[str, Run]], products: int, depth: int, sizes, **goals):
+    """A topic whose loss takes a number of b x b x d products where it keeps no scores."""
+    operations = lambda b: 2 * products * depth * b * b
+    return Topic(name, f"{title}, d = {depth}", "batch size b", sizes, build, operations, depth, goals)
 
 
+GOALS = {"torch": 3.0, "torch.compile": 1.5, "dense jnp": 1.4}
+rows, both = functools.partial(two_towers, False), functools.partial(two_towers, True)
 TOPICS = (
-    topic("in_batch_rows", "InfoNCE over rows with its gradient, d = 128",
-          functools.partial(two_towers, False, 128), 6 * 128, **{"torch": 3.0, "torch.compile": 1.5, "dense jnp": 1.4}),
-    topic("in_batch_both", "InfoNCE over rows and columns with its gradient, d = 128",
-          functools.partial(two_towers, True, 128), 6 * 128, **{"torch": 3.0, "torch.compile": 1.5, "dense jnp": 1.4}),
-    topic("in_batch_both_512", "InfoNCE over rows and columns with its gradient, d = 512",
-          functools.partial(two_towers, True, 512), 6 * 512, FEWER, **{"dense jnp": 1.0}),
-    topic("one_tower", "NT-Xent with its gradient, d = 128", one_tower, 4 * 128, ONE,
-          **{"optax.losses.ntxent": 100.0}),
+    topic("in_batch_rows", "InfoNCE over rows with its gradient", functools.partial(rows, 128), 3, 128, SIZES, **GOALS),
+    topic("in_batch_both", "InfoNCE over rows and columns with its gradient", functools.partial(both, 128), 4, 128,
+          SIZES, **GOALS),
+    topic("in_batch_both_512", "InfoNCE over rows and columns with its gradient", functools.partial(both, 512), 4, 512,
+          FEWER, **{"dense jnp": 1.0}),
+    topic("one_tower", "NT-Xent with its gradient", one_tower, 2, 128, ONE, **{"optax.losses.ntxent": 100.0}),
 )  # fmt: skip
