@@ -8,13 +8,20 @@ import fnmatch
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from rich import progress
 from rich.console import Console
 from rich.table import Table
 
 from experiments import _claim, _report
 
 CONSOLE = Console(stderr=False, highlight=False)
+HELP_AGAIN = (
+    "compute all; else results made here from the same code, data, size, seed, precision, devices and versions are "
+    "up to date, and only judged again"
+)
+HELP_DEVICES = "spread replicates over so many devices, or 'all'; a CPU is cut into so many (all: one a core)"
 COLOUR = {"supported": "green", "conditional": "yellow", "refuted": "red", "": "dim"}
 
 
@@ -52,45 +59,51 @@ def command_run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     import jax
 
+    from experiments import _devices, _run
+
     jax.config.update("jax_enable_x64", args.precision == 64)
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from experiments import _run
-
+    try:
+        _devices.use(args.devices)
+    except ValueError as error:
+        CONSOLE.print(f"[red]--devices:[/] {error}", soft_wrap=True)
+        return 2
     slugs = select(args.claims)
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn())
-    times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn())
-    outcomes: list[_run.Outcome] = []
-    interrupted = False
+    outcomes, interrupted = [], False
     _run.require_writable(args.out)
-    with Progress(*columns, *times, console=CONSOLE, speed_estimate_period=3600) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(slugs[0], total=len(slugs))
-        runs = _run.run_all(slugs, size=args.size, seed=args.seed, out=args.out, warn=bar.console.print)
+        options = {"size": args.size, "seed": args.seed, "out": args.out, "again": args.again}
+        runs = _run.run_all(slugs, warn=bar.console.print, **options)
         try:
             for outcome in runs:
                 outcomes.append(outcome)
                 bar.update(task, advance=1, description=slugs[min(len(outcomes), len(slugs) - 1)])
                 if not bar.console.is_terminal:
-                    bar.console.print(f"{outcome.slug}: {outcome.verdict or 'crashed'} ({outcome.seconds:.1f} s)")
+                    bar.console.print(f"{outcome.slug}: {outcome.verdict or 'crashed'} ({cost(outcome)})")
         except KeyboardInterrupt:
             interrupted = True
     return 130 if close_run(outcomes, args.out, interrupted) else int(any(o.problems for o in outcomes))
 
 
+def progress_bar() -> progress.Progress:
+    """Which claim, how many are done, and the time."""
+    text, done = progress.TextColumn, (progress.BarColumn(), progress.MofNCompleteColumn())
+    times = (text("elapsed"), progress.TimeElapsedColumn(), text("remaining"), progress.TimeRemainingColumn())
+    return progress.Progress(text("{task.description:<24}"), *done, *times, console=CONSOLE, speed_estimate_period=3600)
+
+
+def cost(outcome: Any) -> str:
+    """What a claim took."""
+    return "up to date" if outcome.up_to_date else f"{outcome.seconds:.1f} s"
+
+
 def close_run(outcomes: list, out: Path, interrupted: bool) -> bool:
     """Print the closing table and what went wrong."""
-    grid = Table("claim", "verdict", "checks", "controls", "seconds")
+    grid = Table("claim", "verdict", "checks", "controls", "took")
     for o in outcomes:
         checks = f"{sum(c.passed for c in o.checks)} of {len(o.checks)}"
         verdict = f"[{COLOUR[o.verdict]}]{o.verdict or 'crashed'}[/]"
-        grid.add_row(o.slug, verdict, checks, str(len(o.audit.failed)) if o.audit else "", f"{o.seconds:.1f}")
+        grid.add_row(o.slug, verdict, checks, str(len(o.audit.failed)) if o.audit else "", cost(o))
     CONSOLE.print(grid)
     for o in outcomes:
         if o.error:
@@ -183,6 +196,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
             sub.add_argument("--seed", type=int, default=0)
             sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
+            sub.add_argument("--again", action="store_true", help=HELP_AGAIN)
+            sub.add_argument("--devices", type=devices, default=1, metavar="N", help=HELP_DEVICES)
             sub.add_argument("--out", type=Path, help="folder of the results (figures/ at full size and 64 bits)")
         if name == "fetch":
             sub.add_argument("sources", nargs="*", metavar="SOURCE", help="names of sources; none fetches all")
@@ -193,13 +208,23 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def devices(text: str) -> int | None:
+    """The argument of --devices: a number, or None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a positive number nor 'all'")
+    return int(text)
+
+
 def default_out(args: argparse.Namespace) -> Path:
     """Only the default run writes to the committed folder."""
     if args.size == "device":
         return _report.FIGURES / "device"
-    if args.size == "full" and args.precision == 64 and args.seed == 0:
+    if args.size == "full" and args.precision == 64 and args.seed == 0 and args.devices == 1:
         return _report.FIGURES
-    return _claim.ROOT / "results" / f"{args.size}-{args.precision}-seed{args.seed}"
+    shared = "" if args.devices == 1 else f"-devices-{args.devices or 'all'}"
+    return _claim.ROOT / "results" / f"{args.size}-{args.precision}-seed{args.seed}{shared}"
 
 
 COMMANDS = {

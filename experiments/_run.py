@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import _claim, _style, data
+from experiments import _claim, _stamp, _style, data
 from experiments._claim import Audit, Check, Claim
 
 
@@ -34,6 +34,7 @@ class Outcome(NamedTuple):
     audit: Audit | None = None
     error: str = ""
     trace: str = ""
+    up_to_date: bool = False
 
     @property
     def problems(self) -> list[str]:
@@ -167,9 +168,42 @@ def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str
         return Outcome(slug, claim, time.perf_counter() - start, error=summary, trace=traceback.format_exc())
 
 
-def run_all(slugs: Sequence[str], **options: Any) -> Iterator[Outcome]:
-    """Run claims one after another; compiled programs of one are not kept for the next."""
-    require_writable(options["out"])
+def made_from(slug: str, sources: Mapping[Path, bytes], *, size: str, seed: int) -> str:
+    """The digest of what a claim's result is made from at this size; "" where the claim cannot be loaded."""
+    try:
+        arguments = with_data_at_hand(_claim.load(slug).SIZES[size], warn=lambda _: None)
+    except Exception:  # to run it will tell
+        return ""
+    return _stamp.inputs(slug, sources, size={"name": size} | arguments, seed=seed)
+
+
+def judge_again(slug: str, out: Path) -> Outcome:
+    """The outcome of a result that is up to date: its data judged, nothing computed."""
+    start, module = time.perf_counter(), _claim.load(slug)
+    record = json.loads((out / f"{slug}.json").read_text(encoding="utf-8"))
+    checks = module.verdict(unpack(module, (out / f"{slug}.npz").read_bytes()))
+    audit = Audit(record["controls"], untested=[], escaped=[])
+    seconds = time.perf_counter() - start
+    return Outcome(slug, module.CLAIM, seconds, _claim.judge(checks), checks, audit, up_to_date=True)
+
+
+def run_all(slugs: Sequence[str], *, again: bool = False, **options: Any) -> Iterator[Outcome]:
+    """Run claims one after another, those up to date only if asked to run `again`.
+
+    A stamp is put on what came out as expected. Compiled programs of one claim are not kept for the next.
+    """
+    out, sources = options["out"], _stamp.read_sources()
+    require_writable(out)
     for slug in slugs:
-        yield run_claim(slug, **options)
+        digest = made_from(slug, sources, size=options["size"], seed=options["seed"])
+        if digest and not again and _stamp.holds(out, slug, digest):
+            outcome = judge_again(slug, out)
+            if not outcome.problems:
+                yield outcome
+                continue
+        _stamp.lift(out, slug)
+        outcome = run_claim(slug, **options)
+        if digest and not outcome.problems:
+            _stamp.put(out, slug, digest)
+        yield outcome
         jax.clear_caches()

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
+
 
 def sizes(largest):
     return 2 ** np.arange(1, int(np.log2(largest)) + 1)
@@ -27,7 +29,7 @@ def sample_text(key, tokens, world, replicates, rows, largest):
         place = jnp.where(world["stretch"], place[:, :1] + jnp.arange(largest), place)
         return share_with_copy(tokens[place % tokens.shape[0]], largest)
 
-    return jax.lax.map(one, jax.random.split(key, replicates))
+    return over_devices(one, jax.random.split(key, replicates))
 
 
 def with_copy(law, batch):

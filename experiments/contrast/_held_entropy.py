@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments._devices import over_devices
 from nsx import entropy, losses
 
 CLUSTERS, MEMBERS, DIMENSION = 8, 8, 8
@@ -94,4 +95,4 @@ def training(key, world, replicates, steps):
         each, own = run(partial(per_anchor, shared=world["shared"]), 0)
         return after[0], before[1:], after[1:], remainder[1:], each, jnp.stack([spread[3], own])
 
-    return jax.lax.map(one, jax.random.split(key, replicates))
+    return over_devices(one, jax.random.split(key, replicates))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from experiments.contrast._expected import count_vectors, multinomial
 from nsx import losses, samplers
 
@@ -91,7 +92,7 @@ def learn(tables, counts, world):
     def kept_for_ever(scores):
         return jnp.sum(truth * (jnp.logaddexp(jax.nn.logsumexp(scores), scores) - scores))
 
-    return jnp.swapaxes(jax.lax.map(lambda x: at(*x), (tables, counts)), 0, 1), minimise(kept_for_ever, jnp.log(truth))
+    return jnp.swapaxes(over_devices(lambda x: at(*x), (tables, counts)), 0, 1), minimise(kept_for_ever, jnp.log(truth))
 
 
 def gradient_at_truth(key, rows, world):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast._expected import count_vectors, expected_log
 from experiments.contrast._rules import PROPOSAL, RULES, TRUTH, learn
@@ -101,7 +102,7 @@ def replicate(key, rows, largest, world):
 
 @partial(jax.jit, static_argnames=("replicates", "rows", "largest"))
 def sample(key, world, replicates, rows, largest):
-    return jax.lax.map(lambda k: replicate(k, rows, largest, world), jax.random.split(key, replicates))
+    return over_devices(lambda k: replicate(k, rows, largest, world), jax.random.split(key, replicates))
 
 
 def predicted_bias(counts):

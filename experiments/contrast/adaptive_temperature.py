@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast._held_entropy import BURN, FIXED, RATES, TARGET, training
 from nsx import entropy
@@ -78,7 +79,7 @@ def solver(key, rows, solve):
         noise = (tau * target / capacity + capacity**-0.5) / step  # of differences, by the rounding of H and s
         return target, entropy.entropy(scores, tau), auto, coarse, fine, noise
 
-    return tuple(jnp.swapaxes(x, 0, 1) for x in jax.lax.map(at, jnp.asarray(SHARES)))
+    return tuple(jnp.swapaxes(x, 0, 1) for x in over_devices(at, jnp.asarray(SHARES)))
 
 
 @partial(jax.jit, static_argnames=("solve",))
@@ -215,6 +216,5 @@ def plot(data):
         ylabel="sd of $H$ over anchors (nats)",
         yscale="log",
     )
-    for ax in (solver, held, lag, spread):
-        ax.legend(fontsize=7)
+    [ax.legend(fontsize=7) for ax in (solver, held, lag, spread)]
     return fig

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import FALSE_ALARM, Claim, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast._draw_costs import ALIAS, NUMBERS, alias, costs, implied, race, search
 from nsx import samplers
@@ -100,7 +101,7 @@ def draw_counts(keys, weights, draws, raced):
     """How often each candidate is drawn by each sampler."""
     sums = jnp.cumsum(jnp.exp(weights - jax.nn.logsumexp(weights)))
     by_search = jnp.searchsorted(sums / sums[-1], jax.random.uniform(keys[1], (draws,)), side="right")
-    by_race = jax.lax.map(
+    by_race = over_devices(
         lambda k: jax.random.categorical(k, weights, shape=(1000,)), jax.random.split(keys[2], raced // 1000)
     )
     drawn = samplers.draw_alias(keys[0], samplers.alias_table(weights), draws), by_search, by_race.ravel()

@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments import data as real_data
 from experiments._claim import Claim, at_its_word, at_least, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, panels, theory
 from experiments.contrast._copies import sample_text, share_with_copy, sizes, with_copy
 from experiments.contrast._expected import expected_log, usual
@@ -98,7 +99,7 @@ def replicate(key, rows, largest, world):
 
 @partial(jax.jit, static_argnames=("replicates", "rows", "largest"))
 def sample(key, world, replicates, rows, largest):
-    return jax.lax.map(lambda k: replicate(k, rows, largest, world), jax.random.split(key, replicates))
+    return over_devices(lambda k: replicate(k, rows, largest, world), jax.random.split(key, replicates))
 
 
 def predict_loss():

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from nsx import entropy, losses
 
@@ -82,7 +83,7 @@ def equal(loss, counts, largest):
         return crossing, moved - crossing, values, tau * slopes
 
     over_temperatures = jax.vmap(one, (None, 0))
-    return jax.lax.map(lambda count: over_temperatures(count, jnp.asarray(TEMPERATURES)), counts)
+    return over_devices(lambda count: over_temperatures(count, jnp.asarray(TEMPERATURES)), counts)
 
 
 @partial(jax.jit, static_argnames="replicates")

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast import _tracks as world
 from experiments.contrast._tracks import ALIKE, DISTANCES, NEARLY
@@ -95,7 +96,7 @@ def sample(key, exact, flags, replicates, frames, clips):
         return *jax.vmap(lambda *x: learn(*x, *exact))(*seen), jnp.sum(laws[-1] * near) / frames
 
     keys = jax.random.split(key, len(MEMORY))
-    found = jax.lax.map(lambda x: at(*x), (keys, jnp.asarray(MEMORY), jnp.asarray(widths(frames)), exact))
+    found = over_devices(lambda x: at(*x), (keys, jnp.asarray(MEMORY), jnp.asarray(widths(frames)), exact))
     *many, scores, near = found
     return *(jnp.swapaxes(x, 0, 1) for x in many), jnp.mean(scores, axis=1), near
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast import _false_negatives as world
 from experiments.contrast._expected import usual
@@ -81,7 +82,7 @@ def simulate(key, actual, believed, *, replicates):
         learnt = jax.vmap(world.train)(keys, actual, believed)  # (shares, methods, items)
         return jnp.swapaxes(world.retrieval(learnt), 0, 1), jnp.mean(learnt[:, 0, : GRADES["close"][1]], axis=-1)
 
-    return Data(scores, variance, floor, *least, *jax.vmap(one)(jax.random.split(key, replicates)))
+    return Data(scores, variance, floor, *least, *over_devices(one, jax.random.split(key, replicates), together=True))
 
 
 def predicted():

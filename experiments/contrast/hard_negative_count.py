@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_least, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast._expected import usual
 from experiments.contrast._plots import dots
@@ -108,7 +109,7 @@ def replicate(key, rows, longest, world):
 @partial(jax.jit, static_argnames=("replicates", "rows", "longest"))
 def sample(key, world, replicates, rows, longest):
     keys = jax.random.split(key, replicates)
-    return jax.lax.map(lambda k: replicate(k, rows, longest, world), keys)
+    return over_devices(lambda k: replicate(k, rows, longest, world), keys)
 
 
 def enumerate_least(replacement):

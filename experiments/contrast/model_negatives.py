@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast import _proposals as world
 from experiments.contrast._proposals import K
@@ -87,7 +88,8 @@ def simulate(key, mechanism, *, replicates, contexts, steps):
         x.ravel() for x in np.meshgrid(np.arange(replicates), np.arange(4), np.arange(len(law))[::2], indexing="ij")
     ]
     train = lambda k, r, e, p: world.train(k, p, unigram, r, e, corrected, steps)
-    curves = jax.vmap(train)(jax.random.split(key, grid[0].size), rates[grid[1]], exact[grid[1]], law[grid[2]])
+    runs = jax.random.split(key, grid[0].size), rates[grid[1]], exact[grid[1]], law[grid[2]]
+    curves = over_devices(lambda run: train(*run), runs, together=True)
     return jax.vmap(descend)(rates, exact), curves.reshape(replicates, 4, -1, 2, steps)
 
 

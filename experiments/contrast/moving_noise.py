@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast import _moving as moving
 from experiments.contrast._moving import ANCHOR, START, moments
@@ -96,7 +97,7 @@ def simulate(key, world, *, replicates, sizes, most):
     ratios = 2 ** jnp.arange(int(np.log2(most)) + 1)
     regimes = jnp.asarray(REGIME_RHO), flow(jnp.asarray(REGIME_LEAK))
     one = lambda k: moving.replicate(k, sizes, most, ratios, *regimes, stale, spread)
-    logits, estimates, excess = jax.lax.map(one, jax.random.split(key, replicates), batch_size=32)
+    logits, estimates, excess = over_devices(one, jax.random.split(key, replicates), batch_size=32)
     force, pull = moving.force_and_pull(*(jnp.asarray(x) for x in POINTS[:2]), flow(jnp.asarray(POINTS[2])))
     along, truth = np.split(np.arange(len(force)), [REGIME_RHO.size * THETAS.size])
     limit = lambda rho, leak: moving.train(lambda t: moving.expected_gradient(t, rho, flow(leak)), 12)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from experiments._claim import Claim, at_its_word, at_least, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.contrast._plots import dots
 from experiments.contrast._random_energy import (
@@ -94,7 +95,7 @@ def replicate(key, largest, world):
 
 @partial(jax.jit, static_argnames=("replicates", "largest"))
 def sample(key, world, replicates, largest):
-    many = jax.lax.map(lambda k: replicate(k, largest, world), jax.random.split(key, replicates))
+    many = over_devices(lambda k: replicate(k, largest, world), jax.random.split(key, replicates))
     equal = [entropy.effective_margin(jnp.full(int(n), CENTRE), SPREAD) for n in sizes(largest)]
     paid = world["averaged"] * SPREAD * np.log(sizes(largest))
     return *many, jnp.stack(equal) - CENTRE - paid

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.contrast import _conditional as model
 from experiments.contrast._conditional import CONTEXTS, COUNTS, DRAWS, LABELS, NOISE, TRUTH, WIDTH
@@ -74,7 +75,7 @@ def simulate(key, mechanism, *, replicates, observed, most):
     log = lambda q: corrected * jnp.log(q)
     believed, flat = jnp.tile(jnp.asarray(NOISE), (CONTEXTS, 1)), jnp.full((CONTEXTS, LABELS), 1 / LABELS)
     one = lambda k: replicate(k, observed, law, drawn(NOISE), log(believed), level)
-    counts, draws, ranked = jax.lax.map(one, jax.random.split(key, replicates), batch_size=32)
+    counts, draws, ranked = over_devices(one, jax.random.split(key, replicates), batch_size=32)
     free, ks, exact = jnp.asarray([model.SHARED, model.OWN]), jnp.asarray(1.0 * COUNTS), (law, drawn(believed))
     limit, repaired, fitted = fit_binary(
         log(believed),
@@ -90,7 +91,7 @@ def simulate(key, mechanism, *, replicates, observed, most):
         limit,
         repaired,
         *model.over(ranking, jnp.stack([believed, law]), jnp.arange(1, DRAWS + 1)),
-        jax.lax.map(few, jnp.arange(1, most + 1)),
+        over_devices(few, jnp.arange(1, most + 1)),
         excess(estimates[:, :, :-1], counts),
         jax.vmap(model.asymptotic_excess)(jnp.asarray(FEW)),
         estimates[:, :, -1],

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from nsx import entropy, losses
 
@@ -108,7 +109,7 @@ def replicate(key, count, loss):
 @partial(jax.jit, static_argnames=("replicates", "count", "loss"))
 def compute(key, *, replicates, count, loss=losses.info_nce):
     keys = jax.random.split(key, replicates)
-    *many, weights, forces, values, lead = jax.lax.map(lambda k: replicate(k, count, loss), keys, batch_size=16)
+    *many, weights, forces, values, lead = over_devices(lambda k: replicate(k, count, loss), keys, batch_size=16)
     push = jax.vmap(partial(pushes, loss), (None, None, 0))(1.0, jnp.zeros(1), jnp.asarray(FINE))[1] / FINE
     peak = jnp.asarray(FINE)[jnp.argmax(push)]
     return Data(*many, weights[0], forces[0], values[0], lead[0], peak, jnp.asarray(count))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from experiments.domains._chains import scores_of
 from nsx import bias, losses, samplers, sequences
 
@@ -114,4 +115,4 @@ def by_importance(key, every, labels, draws, negatives, weighted):
         return losses.info_nce(jnp.full(draws, scores[truth]), shifted - log_k, where=where)
 
     ratio = jnp.where(jnp.arange(len(every)) != truth, jnp.exp(jax.nn.log_softmax(scores) - log_q), 0)
-    return jnp.exp(jax.lax.map(loss, first) - nll).T, bias.gradient_variance(ratio, log_q)
+    return jnp.exp(over_devices(loss, first) - nll).T, bias.gradient_variance(ratio, log_q)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from experiments.domains import _hospitals
 from experiments.domains._hospital_laws import (
     FALSE,
@@ -69,7 +70,7 @@ def enumerated(loss, order, k):
         pull = lambda ids: -jax.grad(loss)(POSITIVE, points[ids])
         return bias.expectation_over_samples(pull, log_w, k=k)
 
-    return jax.lax.map(one, jnp.asarray(FALSE))
+    return over_devices(one, jnp.asarray(FALSE))
 
 
 def fixed_point(field):
@@ -111,15 +112,15 @@ def planted(key, *, replicates, draws, steps, loss, heavy, step_size, alike, ord
         jnp.asarray(SHIFTS)
     )
     keys = jax.random.split(push_key, (replicates, len(SHIFTS)))
-    drawn = jax.lax.map(lambda k: jax.vmap(lambda k, d: pushes(k, d, draws, heavy))(k, jnp.asarray(SHIFTS)), keys)
-    pull = jax.lax.map(lambda k: pulls(k, draws, loss), jax.random.split(pull_key, replicates))
+    drawn = over_devices(lambda k: jax.vmap(lambda k, d: pushes(k, d, draws, heavy))(k, jnp.asarray(SHIFTS)), keys)
+    pull = over_devices(lambda k: pulls(k, draws, loss), jax.random.split(pull_key, replicates))
 
     def trained(keys, shift):
         law = _hospitals.planted_hospitals(shift, jnp.asarray(WEIGHTS), MEANS, OFFSETS)
         return train(keys, law, steps, step_size)
 
     keys = jax.random.split(train_key, (len(STABILITY_SHIFTS), replicates))
-    jitter, law, best = jax.lax.map(lambda x: trained(*x), (keys, jnp.asarray(STABILITY_SHIFTS) * (1 - alike)))
+    jitter, law, best = over_devices(lambda x: trained(*x), (keys, jnp.asarray(STABILITY_SHIFTS) * (1 - alike)))
     drawn = (drawn[0], by[0], drawn[1], by[1], drawn[2])
     return push, *drawn, pull, enumerated(loss, order, pair), jitter.T, law, best
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from experiments.domains import _hyperedges
 from nsx import bias, entropy, hypergraphs, samplers
 
@@ -59,7 +60,7 @@ def on_real(key, values, where):
         bound = jnp.max(jnp.finfo(scale.dtype).eps ** 0.75 * jnp.abs(inverse) @ scale)
         return jnp.stack([*true, *solved, missed, spread[0, 1] / jnp.prod(sd), *asked, bound])
 
-    return jax.lax.map(one, (jax.random.split(key, len(values)), values, where))
+    return over_devices(one, (jax.random.split(key, len(values)), values, where))
 
 
 def impossible(key, hyperedges, nodes, inside):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data as sources
+from experiments._devices import over_devices
 from nsx import bias, distances, samplers
 
 REGIONS, FEATURES = 12, 8
@@ -118,7 +119,7 @@ def planted(key, correlations, *, replicates, size, draws, weighted, flatter, de
         return found, jnp.sum(again.bias**2, axis=-1) / jnp.sum(found.chance, axis=-1), drawn
 
     keys = jax.random.split(key, (replicates, len(correlations)))
-    found = jax.lax.map(lambda k: jax.vmap(one)(k, correlations), keys)
+    found = over_devices(lambda k: jax.vmap(one)(k, correlations), keys)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), found)
 
 
@@ -141,7 +142,7 @@ def real(key: jax.Array, tables: tuple, *, replicates: int, by_lot, dealt) -> tu
         return analyse(distances.great_circle(place[anchor], place), gradients, direction, itself)
 
     def over_chance(order):
-        found = jax.lax.map(lambda a: at(a, traits[order]), anchors)
+        found = over_devices(lambda a: at(a, traits[order]), anchors)
         return (
             jnp.mean(found.bias**2 / found.chance, axis=0),
             jnp.mean(found.index, axis=0),
@@ -149,7 +150,7 @@ def real(key: jax.Array, tables: tuple, *, replicates: int, by_lot, dealt) -> tu
         )
 
     lot = lambda key: over_chance(jnp.where(dealt, jax.random.permutation(key, len(place)), jnp.arange(len(place))))
-    return over_chance(jnp.arange(len(place))), jax.lax.map(lot, jnp.stack(lot_keys))
+    return over_chance(jnp.arange(len(place))), over_devices(lot, jnp.stack(lot_keys))
 
 
 def airports(num_anchors: int) -> tuple:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data as sources
+from experiments._devices import over_devices
 from nsx import distances, entropy, samplers, words
 
 ANCHORS = ("king", "love", "war", "night", "sword", "friend", "walk", "speak")
@@ -132,4 +133,4 @@ def sample(key: jax.Array, table: Table, sharpness: float, *, replicates: int, d
         found = jax.vmap(jax.vmap(one, (0, None, 0)), (0, 0, None))(keys, table, jnp.asarray(MIXES))
         return tuple(jnp.mean(x, axis=0) for x in found)
 
-    return jax.lax.map(replicate, jax.random.split(key, replicates))
+    return over_devices(replicate, jax.random.split(key, replicates))

@@ -10,6 +10,7 @@ import optax
 
 from experiments import data as sources
 from experiments._claim import student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, theory
 from experiments.domains import _chains
 from nsx import sequences
@@ -80,7 +81,7 @@ def values(parameters, words, tags):
         f(*chain(parameters, w), jnp.maximum(y, 0), where=y >= 0)
         for f in (_chains.likelihood, _chains.pooled, _chains.with_duplicates)
     ]
-    return jax.lax.map(lambda x: one(*x), (words, tags), batch_size=256)
+    return over_devices(lambda x: one(*x), (words, tags), batch_size=256)
 
 
 def compare(key, corpus, steps):

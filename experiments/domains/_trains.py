@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from nsx import spikes
 
 DURATION, BINS, RATE, MOST = 200.0, 100, 0.15, 96  # MOST: padding, far above the mean count of 30, or 60 when warm
@@ -78,5 +79,5 @@ def locked(key, times, window):
     anywhere = lambda k: every(jax.random.uniform(k, times.shape, maxval=2 * window))
     pair = jnp.stack([rate, rate]), jnp.array([0.5, -0.5])
     rest = [spikes.resting_emphasis(grid, *pair, time_constant=tau, power=2) for tau in CONSTANTS]
-    surrogates = jax.lax.map(anywhere, jax.random.split(key, SURROGATES))
+    surrogates = over_devices(anywhere, jax.random.split(key, SURROGATES))
     return jnp.concatenate([every(elapsed)[None], surrogates]), jnp.stack(rest)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, panels, theory
 from experiments.domains import _false_laws
 from experiments.domains._false_laws import DOMAINS
@@ -97,7 +98,7 @@ def judge_cures(key, laws, careless, apart, *, blocks, size):
         error = jax.vmap(level)(keys, push, laws.log_weights, laws.false, share, target)
         return jnp.mean(error, axis=2), jnp.mean(error**2, axis=2)
 
-    return share, *exact, *jax.lax.map(block, jax.random.split(key, blocks))
+    return share, *exact, *over_devices(block, jax.random.split(key, blocks))
 
 
 def compute(key, *, blocks, size, words, dataset=None, careless=0.0, apart=True):

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.domains import _topologies
 from nsx import graphs
@@ -104,7 +105,7 @@ def one(key, held, nodes, steps, wrong):
 
 @partial(jax.jit, static_argnames=("replicates", "nodes", "steps"))
 def planted(key, held, replicates, nodes, steps, wrong):
-    found = jax.lax.map(lambda k: one(k, held, nodes, steps, wrong), jax.random.split(key, replicates))
+    found = over_devices(lambda k: one(k, held, nodes, steps, wrong), jax.random.split(key, replicates))
     p = designs(nodes)
     mean = jax.vmap(graphs.expected_common_neighbours)(p)
     expected = jnp.einsum("sij,sgij->sg", mean, held) / jnp.sum(held, axis=(2, 3))

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.domains import _sounds
 from experiments.domains._phonetic_law import NEGATIVES, TEMPERATURE, clean, exact_loss, expansion, scores, shares
@@ -48,11 +49,10 @@ WAYS = ("kept", "excluded", "corrected")
 class Data(NamedTuple):
     """Worlds on axis 0: planted, and real words where they were fetched.
 
-    `histogram` (worlds, anchors, distances), the anchor left out; `found` (worlds, replicates, sharpness) false
-    negatives a draw, mean over anchors; `any` (worlds, replicates) batches of 4 that hold one, at `sharpness`; `slope`
-    (worlds, anchors) dp/da there by autodiff; `loss` (worlds, replicates, WAYS, NEGATIVES) mean over anchors, nats,
-    the corrected ones less their first-order noise;
-    `agree` and `by_chance` shares of pairs that share a meaning, (worlds,), and how many pairs of homophones.
+    `histogram` (worlds, anchors, distances), less itself; `found` (worlds, replicates, sharpness) false negatives a
+    draw, mean over anchors; `any` batches of 4 that hold one, at `sharpness`; `slope` (worlds, anchors) dp/da there by
+    autodiff; `loss` (worlds, replicates, WAYS, NEGATIVES) nats, mean over anchors, corrected ones less first-order
+    noise; (worlds,): the shares `agree` of `pairs` homophones and `by_chance` of others with a meaning in common.
     """
 
     histogram: np.ndarray
@@ -109,7 +109,7 @@ def sample(key, world, sharpness, prior, *, replicates, rows):
     each = world._replace(agree=world.distance, by_chance=world.distance)  # one row an anchor
     one = lambda k, w: anchor(k, w, sharpness, rows, prior)
     per_key = lambda k: jax.vmap(one)(jax.random.split(k, len(world.distance)), each)
-    found, some, loss = (jnp.mean(x, axis=1) for x in jax.lax.map(per_key, jax.random.split(key, replicates)))
+    found, some, loss = (jnp.mean(x, axis=1) for x in over_devices(per_key, jax.random.split(key, replicates)))
     return found, some, jax.vmap(jax.grad(false_share), (None, 0))(sharpness, each), loss
 
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.domains import _spelling
 from experiments.domains._spelling import MIXES
@@ -92,7 +93,7 @@ def most_rising(key, *, cases, level):
         p = lambda l: jax.nn.softmax(-SMALL * (l * pair[0] + (1 - l) * pair[1]))
         return jax.vmap(lambda l: p(l) @ pair[0])(jnp.asarray(MIXES))
 
-    found = jax.lax.map(curve, tables, batch_size=1000)
+    found = over_devices(curve, tables, batch_size=1000)
     rises = jnp.max(jnp.diff(found, axis=1), axis=1)
     return found[jnp.argmax(rises)], jnp.max(rises)
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.domains import _hyperedges, _maxent
 from nsx import bias, hypergraphs, samplers
@@ -111,7 +112,7 @@ def world_of(key, segregated, hyperedges, nodes, count, wrong):
 @partial(jax.jit, static_argnames=("worlds", "hyperedges", "nodes", "rivals"))
 def planted(key, worlds, hyperedges, nodes, rivals, wrong):
     one = lambda entry: world_of(*entry, hyperedges, nodes, rivals, wrong)
-    return jax.lax.map(one, (jax.random.split(key, worlds), jnp.arange(worlds) % 2 == 1))
+    return over_devices(one, (jax.random.split(key, worlds), jnp.arange(worlds) % 2 == 1))
 
 
 def compute(key, *, worlds, hyperedges, nodes, rivals, dataset=None, wrong=()):

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.domains import _chains, _enumerated, _tagger
 from nsx import losses, sequences
@@ -111,7 +112,7 @@ def one_chain(key, every, near, used, labels, scale, world):
 def planted(key, every, near, used, scale, world, chains, labels, draws):
     chain_key, draw_key = jax.random.split(key)
     one = lambda k: one_chain(k, every, near, used, labels, scale, world)
-    of_chains = jax.lax.map(one, jax.random.split(chain_key, chains))
+    of_chains = over_devices(one, jax.random.split(chain_key, chains))
     return *of_chains, *_enumerated.by_importance(draw_key, every, labels, draws, NEGATIVES, ~world["not weighted"])
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments import data as sources
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.domains import _trains
 from experiments.domains._trains import BINS, CODE_CONSTANT, CONSTANTS, DURATION, GRID, RATE
@@ -90,7 +91,7 @@ def replicate(key, wrong):
 
 @partial(jax.jit, static_argnames=("replicates",))
 def planted(key, replicates, wrong):
-    error, pushed, pulled, code = jax.lax.map(lambda k: replicate(k, wrong), jax.random.split(key, replicates))
+    error, pushed, pulled, code = over_devices(lambda k: replicate(k, wrong), jax.random.split(key, replicates))
     rest = lambda weights, tau, power: spikes.resting_emphasis(
         GRID, jnp.full(len(weights), RATE), weights, time_constant=tau, power=power
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data as sources
+from experiments._devices import over_devices
 from nsx import bias, losses, samplers, words
 
 TEMPERATURE = 0.2  # of cosines
@@ -139,7 +140,7 @@ def measure(unit, anchors, nearest, returned):
         exchange = mean(jnp.maximum(excess, 0)) - mean(jnp.maximum(-excess, 0))
         return recall, along, exchange, depth, tilt, missed, ranks
 
-    *fields, missed, ranks = jax.lax.map(one, (anchors, nearest, jnp.swapaxes(returned, 0, 1)))
+    *fields, missed, ranks = over_devices(one, (anchors, nearest, jnp.swapaxes(returned, 0, 1)))
     return *(f.T for f in fields), jnp.mean(missed, axis=0), jnp.sum(ranks, axis=0)
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import FALSE_ALARM, Claim, at_its_word, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments.contrast._expected import expected_log
 from experiments.frontiers._energy_plots import four_panels
 from nsx import losses, samplers
@@ -139,9 +140,8 @@ def certified(key, counted, replicates, negatives=15):
 def sampled(key, shift, size):
     """Grouped means with `shift` of log(K q) taken off, and the mean squared errors with it and without."""
     keys = jax.random.split(key, (2, len(PROPOSALS)))
-    shifts = jnp.stack([shift, 0 * shift])
-    per_proposal = jax.vmap(lambda k, q, c: estimates(k, q, size, c), (0, 0, None), 1)
-    loss, pull, error = jax.lax.map(lambda run: per_proposal(run[0], proposals(), run[1]), (keys, shifts))
+    one = lambda run: jax.vmap(lambda k, q: estimates(k, q, size, run[1]), out_axes=1)(run[0], proposals())
+    loss, pull, error = over_devices(one, (keys, jnp.stack([shift, 0 * shift])))
     gap = loss[0] - NLL
     return *(grouped(x) for x in (jnp.exp(gap), gap, pull[0])), *jnp.mean(error, axis=1)
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.frontiers._trees import complete_tree, draw_tree, fit
 from nsx import losses, poincare
@@ -107,7 +108,7 @@ def trees(curvatures, depth):
     """The complete tree at every curvature."""
     parents, hops = complete_tree(BRANCHING, depth)
     pair = BRANCHING + 1, BRANCHING + 2  # sisters whose parent has a parent
-    precision, distortion, sisters, points = jax.lax.map(lambda c: fit(parents, hops, c, LENGTH, pair), curvatures)
+    precision, distortion, sisters, points = over_devices(lambda c: fit(parents, hops, c, LENGTH, pair), curvatures)
     return precision, distortion, sisters, points[-1], jnp.asarray(parents), jnp.asarray(depth)
 
 

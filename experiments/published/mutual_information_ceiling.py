@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 from experiments._claim import Claim, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.published._normal_pairs import DIMENSION, correlation, expected_bound
 from nsx import losses
@@ -125,9 +126,9 @@ def simulate(key, world, *, replicates, steps):
         return measure(best_weights(rhos[-1]), x, y)[0]
 
     keys = jax.random.split(test_key, (replicates, len(rhos)))
-    tests = jax.lax.map(lambda k: jax.vmap(test)(k, rhos, trained), keys, batch_size=16)
+    tests = over_devices(lambda k: jax.vmap(test)(k, rhos, trained), keys, batch_size=16)
     by_count = [
-        jax.lax.map(lambda k, b=int(b): counted(k, b), jax.random.split(k, replicates), batch_size=16)
+        over_devices(lambda k, b=int(b): counted(k, b), jax.random.split(k, replicates), batch_size=16)
         for k, b in zip(count_keys, COUNTS, strict=True)
     ]
     return Data(*tests, jnp.stack(by_count, axis=1))

@@ -20,6 +20,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from experiments._claim import Claim, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.published._noises import BUMP, BUMPS, DATA, SCORE, SHIFTED, draw_noise, log_noise
 from nsx import asymptotics
@@ -136,7 +137,7 @@ def simulate(key, wrong, *, replicates, budget):
     factor = jax.vmap(both_parameters, out_axes=-1)(nus[:n]) * nus[:n] / (1 + nus[:n]) ** 2
     places = found[0][SIMULATED].at[:3, 2].set(jnp.log(jnp.asarray(SIMULATED_SHARES / (1 - SIMULATED_SHARES))))
     one = jax.vmap(lambda k, noise, place: fit(k, noise, place, budget, wrong))
-    squares = jax.lax.map(
+    squares = over_devices(
         lambda k: one(jax.random.split(k, len(SIMULATED)), jnp.asarray(SIMULATED), places),
         jax.random.split(key, replicates),
         batch_size=16,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import FALSE_ALARM, Claim, at_least, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from nsx import samplers
 
@@ -94,7 +95,7 @@ def simulate(key, tilt, first, run, *, replicates, rows, distinct_rows):
 
     everything = jnp.broadcast_to(jnp.arange(ITEMS - 1), (1, 5, ITEMS - 1))
     exact = evaluate(everything, [ITEMS - 1], first)[0].mean(axis=(-2, -1))
-    return Data(exact, *jax.lax.map(replicate, jax.random.split(key, replicates)))
+    return Data(exact, *over_devices(replicate, jax.random.split(key, replicates)))
 
 
 @cache
@@ -215,6 +216,5 @@ def plot(data):
     blur.set(xscale="log", yscale="log", xlabel="true rank among 10,000", ylabel="expected average precision")
     blur.set_title("Few negatives do not see the top")
     table.legend(ncols=4, loc="upper center", fontsize=7, columnspacing=1, handletextpad=0.4)
-    for ax in (along, blur):
-        ax.legend(fontsize=7, loc="lower left")
+    [ax.legend(fontsize=7, loc="lower left") for ax in (along, blur)]
     return fig

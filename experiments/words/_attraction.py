@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._devices import over_devices
 from nsx import losses
 
 
@@ -75,7 +76,7 @@ def descend(energy, links, starts, repulsions, steps, *, step_size, keep=lambda 
 
         return jax.lax.scan(step, keep(start), length=steps + 1)
 
-    end, seen = jax.vmap(run)(starts, repulsions)
+    end, seen = over_devices(lambda each: run(*each), (starts, repulsions), together=True)
     return end[:, :words], seen
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.words._one_step import SIDE, coin_margin, gaussian, goes_wrong, over, parts, quadratic, winds
 from nsx import losses
@@ -115,7 +116,7 @@ def inspect(vectors, centre, ascent):
 def simulate(key, centre, ascent, entries, *, batches, starts):
     dimensions = jnp.asarray(DIMENSIONS, jnp.zeros(0).dtype)
     keys = jax.random.split(key, len(dimensions))
-    draws = jax.lax.map(lambda x: gaussian(x[0], (batches, starts), x[1]), (keys, dimensions))
+    draws = over_devices(lambda x: gaussian(x[0], (batches, starts), x[1]), (keys, dimensions))
 
     def favoured(vectors, eta):
         against, favour = over(lambda x: winds(x, eta, centre), vectors)
@@ -127,7 +128,7 @@ def simulate(key, centre, ascent, entries, *, batches, starts):
         wrong = SIDE * favoured(SMALL / jnp.sqrt(dimension) * vectors, 0.0) <= 0
         return share, jnp.mean(wrong, axis=(-2, -1), dtype=vectors.dtype)
 
-    share, wrong = jax.lax.map(cell, (draws, dimensions))
+    share, wrong = over_devices(cell, (draws, dimensions))
     rows = [
         draws[list(DIMENSIONS).index(d)] * entries * s * np.array([1, c, c, c])[:, None] for d, s, c in STARTS.values()
     ]

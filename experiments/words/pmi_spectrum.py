@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most
+from experiments._devices import over_devices
 from experiments._style import absent, measured, panels, theory
 from experiments.words import _tables
 from nsx import words
@@ -61,7 +62,7 @@ def second_of_differences(matrices):
     """Second singular value of every difference of two settings, in units of the largest singular value seen."""
     scale = spectrum(matrices[0])[0]
     pairs = matrices[:, None] - matrices[None, :]
-    return jax.lax.map(lambda row: spectrum(row)[:, 1], pairs) / scale
+    return over_devices(lambda row: spectrum(row)[:, 1], pairs) / scale
 
 
 @partial(jax.jit, static_argnames="optimum")

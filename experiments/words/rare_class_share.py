@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close, mean_is, student_margin
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.words import _shares
 from experiments.words._shares import CLASSES, NEGATIVES, PAUSES, noise_law, normalised, push_at_optimum, root
@@ -87,7 +88,7 @@ def simulate(key, slope, offset, progress, kept, *, replicates, examples):
         drawn = _shares.sample(key_and_alpha[0], joint, law, tables, kept, replicates, examples)
         return *drawn, push / jnp.sum(push, axis=1, keepdims=True), residual
 
-    draws, push, never, share, residual = jax.lax.map(at, (jax.random.split(sample_key, len(EXPONENTS)), exponents))
+    draws, push, never, share, residual = over_devices(at, (jax.random.split(sample_key, len(EXPONENTS)), exponents))
     solve = jax.vmap(jax.vmap(lambda k, p: _shares.equalising(joint, law_of, k, p), (None, 0)), (0, None))
     return Data(
         joint=joint,

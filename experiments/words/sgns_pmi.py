@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._claim import Claim, at_least, at_most, close
+from experiments._devices import over_devices
 from experiments._style import measured, panels, theory
 from experiments.words import _tables
 from nsx import words
@@ -63,7 +64,7 @@ def optima(table, objective, exponent):
         law = {"negatives": negatives, "exponent": exponent, "num_steps": NUM_STEPS, "objective": objective}
         return _tables.minimise_scores(table, **law)
 
-    return jax.lax.map(one, jnp.asarray(NEGATIVES, table.dtype))
+    return over_devices(one, jnp.asarray(NEGATIVES, table.dtype))
 
 
 @jax.jit
