@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import __main__ as cli
-from experiments import _claim, _report, _run
+from experiments import _claim, _report, _run, _stamp
 
 FAST = "push_pull"
 
@@ -131,6 +131,7 @@ def test_a_crash_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
         raise FloatingPointError("the field exploded")
 
     monkeypatch.setattr(_claim.load(other), "compute", crash)
+    monkeypatch.setattr(_stamp, "FOLDER", tmp_path / "stamps")
     outcomes = list(_run.run_all([other, FAST], size="quick", seed=0, out=tmp_path, warn=print))
     assert outcomes[0].problems == ["crashed: FloatingPointError: the field exploded"]
     if other != FAST:
