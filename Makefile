@@ -55,19 +55,14 @@ $(VENV)/peers/.installed: pyproject.toml
 	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[experiments,peers]'
 	@touch $@
 
-notebooks: $(VENV)/docs/.installed ## run the notebooks into build/notebooks/*.ipynb
-	$(VENV)/docs/bin/python -m docs notebooks
+notebooks: environment ## run the notebooks into build/notebooks/*.ipynb
+	$(BIN)/python -m docs notebooks
 
-docs: $(VENV)/docs/.installed ## the site in build/site: reference, gallery of claims, tables, notebooks
-	$(VENV)/docs/bin/python -m docs site
+docs: environment ## the site in build/site: reference, gallery of claims, tables, notebooks
+	$(BIN)/python -m docs site
 
-docs-check: $(VENV)/docs/.installed ## open every page of the site in a headless Chromium
-	$(VENV)/docs/bin/python -m pytest -q tests/test_docs.py
-
-$(VENV)/docs/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)/docs
-	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
-	@touch $@
+docs-check: environment ## build the site, check it, and open every page of it in a headless Chromium
+	NSX_PAGES=all $(BIN)/python -m pytest -q tests/test_docs.py
 
 lint: environment ## format and lint
 	$(BIN)/ruff format .

@@ -20,7 +20,7 @@ def main() -> int:
         command = [sys.executable, "-m", "mkdocs", "build", *more]
         return subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}).returncode
     for source in _notebooks.SOURCES:
-        sys.stdout.write(f"{_notebooks.run(source).relative_to(ROOT)}\n")
+        sys.stdout.write(f"{_notebooks.executed(source).relative_to(ROOT)}\n")
     return 0
 
 

@@ -135,7 +135,8 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
         f"## Worlds in which the claim is false\n\n<ul>{controls}</ul>\n",
         f"<p>Size {result['size']['name']} ({escape(size)}), seed {result['seed']}, {result['dtype']}, "
         f"{escape(str(result['device']))}. To run it again: <code>python -m experiments run {slug}</code></p>\n",
-        f'## The file\n\n``````{{.python title="{name}"}}\n{file.read_text(encoding="utf-8").rstrip()}\n``````\n',
+        "## The file {data-search-exclude}\n",
+        f'``````{{.python title="{name}"}}\n{file.read_text(encoding="utf-8").rstrip()}\n``````\n',
     ]
     return "\n".join(parts)
 

@@ -1,8 +1,13 @@
-"""The notebooks, executed, as .ipynb files and as pages of the site."""
+"""The notebooks, run from top to bottom, as .ipynb files and as pages of the site."""
 
 from __future__ import annotations
 
+import ast
 import base64
+import contextlib
+import io
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,24 +21,67 @@ BUILT = ROOT / "build" / "notebooks"
 
 
 def executed(source: Path) -> Path:
-    """The .ipynb of a notebook, from its last run, or run now where the notebook is newer or never ran."""
+    """The .ipynb of a notebook: of its last run, or run now where it, nsx or the locked versions changed since."""
     target = BUILT / f"{source.stem}.ipynb"
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        run(source)
+    stands_on = [source, Path(__file__), ROOT / "requirements.lock", *(ROOT / "nsx").rglob("*.py")]
+    if not target.exists() or target.stat().st_mtime < max(f.stat().st_mtime for f in stands_on):
+        BUILT.mkdir(parents=True, exist_ok=True)
+        run(source, target)
     return target
 
 
-def run(source: Path) -> Path:
-    """Execute a notebook into its .ipynb; an exception in a cell is raised here with the cell."""
-    import jupytext
-    import nbformat
-    from nbclient import NotebookClient
+def run(source: Path, target: Path) -> None:
+    """Run a notebook's cells into `target`, in this process and a folder of its own, as strictly as the tests run.
 
-    notebook = jupytext.read(source)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
-    BUILT.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, BUILT / f"{source.stem}.ipynb")
-    return BUILT / f"{source.stem}.ipynb"
+    What a cell prints and draws is kept; a value on its last line is not. No kernel is needed.
+    """
+    import jax
+    import jupytext
+    import matplotlib.pyplot as plt
+    import nbformat
+
+    notebook, space = jupytext.read(source), {"__name__": "__main__"}
+    strict = (jax.numpy_rank_promotion("raise"), jax.debug_key_reuse(True), warnings.catch_warnings())
+    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        for context in (*strict, plt.rc_context(), contextlib.chdir(folder)):
+            stack.enter_context(context)
+        warnings.simplefilter("error")
+        plt.switch_backend("Agg")
+        plt.rcdefaults()
+        plt.close("all")
+        stack.callback(plt.close, "all")
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = list(outputs(cell.source, space, source.name))
+        if left := list(Path(folder).iterdir()):
+            raise ValueError(f"{source.name} leaves {left[0].name} behind: a notebook writes no file.")
+    nbformat.write(notebook, target)
+
+
+def outputs(code: str, space: dict[str, Any], name: str) -> Iterator[Any]:
+    """What a cell prints, and the figures it draws."""
+    import matplotlib.pyplot as plt
+    from nbformat.v4 import new_output
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(ast.parse(code), f"{name}, the cell {code.partition(chr(10))[0]!r}", "exec"), space)
+    if printed.getvalue():
+        yield new_output("stream", name="stdout", text=printed.getvalue())
+    for number in plt.get_fignums():
+        picture = base64.b64encode(drawn(plt.figure(number), name)).decode()
+        yield new_output("display_data", {"image/png": picture, "text/plain": "<Figure>"})
+    plt.close("all")
+
+
+def drawn(figure: Any, name: str) -> bytes:
+    """The PNG of a figure; a panel that is empty or has no words is an error."""
+    for axis in figure.axes:
+        if not axis.has_data() or not (axis.get_title() or axis.get_xlabel()):
+            raise ValueError(f"{name} draws a panel without data or without a title or label.")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=160)
+    return file.getvalue()
 
 
 def page(source: Path) -> tuple[str, dict[str, bytes]]:
@@ -57,13 +105,10 @@ def page(source: Path) -> tuple[str, dict[str, bytes]]:
 
 def shown(output: Any, stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
     """An output as Markdown; pictures are put aside."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        name = f"{stem}_{len(pictures) + 1}.png"
-        pictures[name] = base64.b64decode(data["image/png"])
-        yield f"![Figure {len(pictures)} of this notebook, described in the text]({name})"
-    elif output.output_type == "stream" and output.name == "stdout":
+    if output.output_type == "stream":
         yield f"``` {{.text .output}}\n{output.text.rstrip()}\n```"
-    elif "text/plain" in data:
-        yield f"``` {{.text .output}}\n{data['text/plain'].rstrip()}\n```"
+    else:
+        name = f"{stem}_{len(pictures) + 1}.png"
+        pictures[name] = base64.b64decode(output["data"]["image/png"])
+        yield f"![Figure {len(pictures)} of this notebook, described in the text]({name})"
     yield ""

@@ -1,42 +1,71 @@
 """The notebooks run from top to bottom, each draws a figure, and they need nothing but nsx and what it stands on."""
 
 import ast
+import subprocess
 import sys
-from pathlib import Path
 
-import matplotlib.pyplot as plt
+import nbformat
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.py"))
+from docs import ROOT, _notebooks
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 ALLOWED = {"jax", "matplotlib", "nsx", "numpy"}
+HEAD = NOTEBOOKS[0].read_text(encoding="utf-8").partition("# %%")[0] + "# %%\n"
 
 
-@pytest.fixture
-def figures():
-    """The figures a notebook left open, in matplotlib's own style whatever ran before; closed afterwards."""
-    plt.close("all")
-    with plt.rc_context():
-        plt.rcdefaults()
-        plt.switch_backend("Agg")
-        yield lambda: [plt.figure(number) for number in plt.get_fignums()]
-    plt.close("all")
+@pytest.fixture(scope="module")
+def ran():
+    """All of them, run as `make notebooks` does, unless the test of the site had them run."""
+    run = subprocess.run([sys.executable, "-m", "docs", "notebooks"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return [ROOT / line for line in run.stdout.splitlines()]
 
 
-def test_there_are_four():
+def test_there_are_four_and_the_site_has_them():
     assert len(NOTEBOOKS) == 4
+    assert sorted(_notebooks.SOURCES) == NOTEBOOKS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda f: f.stem)
-def test_runs_and_draws(notebook, tmp_path, monkeypatch, figures):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(notebook.read_text(encoding="utf-8"), notebook.name, "exec"), {"__name__": "__main__"})
-    drawn = figures()
-    assert drawn, "no figure"
-    for axis in drawn[0].axes:
-        assert axis.get_title() or axis.get_xlabel(), "a panel without a word"
-        assert axis.has_data(), "an empty panel"
-    assert not list(tmp_path.iterdir()), "a notebook leaves no file behind"
+@pytest.mark.xdist_group("site")
+def test_run_and_draw(ran):
+    assert sorted(file.stem for file in ran) == [file.stem for file in NOTEBOOKS]
+    for file in ran:
+        cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+        outputs = [output for cell in cells for output in cell.outputs]
+        assert [o for o in outputs if o.output_type == "stream"], f"{file.stem} prints nothing"
+        assert [o for o in outputs if "image/png" in o.get("data", {})], f"{file.stem} draws nothing"
+
+
+PLOT = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots()\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        (f"{PLOT}axis.set(title='A panel')", ValueError, "panel without data"),
+        (f"{PLOT}axis.plot([1, 2])", ValueError, "or without a title"),
+        ("open('left.txt', 'w').close()", ValueError, "leaves left.txt behind"),
+        ("import warnings\nwarnings.warn('old')", UserWarning, "old"),
+        ("import jax\nk = jax.random.key(0)\njax.random.normal(k)\njax.random.normal(k)", Exception, "key"),
+        ("import jax.numpy as jnp\njnp.ones(3) + jnp.ones((3, 3))", ValueError, "rank_promotion"),
+    ],
+)
+def test_a_careless_notebook_is_an_error(code, error, words, tmp_path):
+    (tmp_path / "careless.py").write_text(HEAD + code + "\n", encoding="utf-8")
+    with pytest.raises(error, match=words):
+        _notebooks.run(tmp_path / "careless.py", tmp_path / "careless.ipynb")
+    assert not (tmp_path / "careless.ipynb").exists()
+
+
+def test_what_a_cell_prints_and_draws_is_kept(tmp_path):
+    code = f"print('six', 6)\n{PLOT}axis.plot([1, 2])\naxis.set(title='A panel')\n# %%\nprint(axis.get_title())"
+    (tmp_path / "careful.py").write_text(HEAD + code + "\n", encoding="utf-8")
+    _notebooks.run(tmp_path / "careful.py", tmp_path / "careful.ipynb")
+    first, second = (cell.outputs for cell in nbformat.read(tmp_path / "careful.ipynb", as_version=4).cells[-2:])
+    assert [o.output_type for o in first] == ["stream", "display_data"]
+    assert (first[0].text, second[0].text) == ("six 6\n", "A panel\n")
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda f: f.stem)
