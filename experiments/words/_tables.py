@@ -50,9 +50,15 @@ def minimise_scores(table, *, num_steps=48, objective=words.expected_sgns, **law
     return jax.lax.scan(step, jnp.zeros_like(table), length=num_steps)[0]
 
 
+def joint_by_hand(table):
+    """The joint law of a table of counts, in NumPy's float64 whatever the run's precision."""
+    table = np.asarray(table, np.float64)
+    return table / table.sum()
+
+
 def pmi_by_hand(table):
     """PMI in NumPy, for predictions that owe nothing to nsx; NaN where a pair was never seen."""
-    joint = np.asarray(table, np.float64) / np.sum(table, dtype=np.float64)
+    joint = joint_by_hand(table)
     row, col = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.log(joint) - np.log(row) - np.log(col)

@@ -102,7 +102,7 @@ def verdict(data):
     seen = ~np.isnan(pmi)
     predicted = (pmi + shift[:, None, :])[:, seen]
     margin = _tables.rounding(predicted, data.scores.dtype)
-    joint = np.asarray(data.table, np.float64) / data.table.sum(dtype=np.float64)
+    joint = _tables.joint_by_hand(data.table)
     log_p = np.log(joint.sum(axis=0))
     change = np.nanmean(data.scores - pmi, axis=1)
     line = np.array([np.polyfit(log_p, row, 1) for row in change])
@@ -157,7 +157,7 @@ def controls(key, data, *, size, corpus, vocabulary):
 def plot(data):
     fig, (shift, share, real) = panels(3)
     pmi, predicted = _tables.pmi_by_hand(data.table), predicted_shift(data.table)
-    joint = np.asarray(data.table, np.float64) / data.table.sum(dtype=np.float64)
+    joint = _tables.joint_by_hand(data.table)
     log_p, order = np.log(joint.sum(axis=0)), np.argsort(joint.sum(axis=0))
     for i, alpha in enumerate(EXPONENTS):
         change = np.nanmean(data.scores[i] - pmi, axis=0)
