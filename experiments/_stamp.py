@@ -72,7 +72,8 @@ def files_of(module: str, sources: Mapping[Path, bytes]) -> Iterator[Path]:
 
 def code(file: Path, sources: Mapping[Path, bytes]) -> set[Path]:
     """A claim's file, all of the project that it imports at any remove, and the runner's own files."""
-    found, waiting = {ROOT / "experiments" / name for name in RUNNER}, [file]
+    found = {ROOT / "experiments" / name for name in RUNNER}
+    waiting = list(files_of(".".join(file.relative_to(ROOT).with_suffix("").parts), sources))
     while waiting:
         found.add(file := waiting.pop())
         waiting += {f for name in imported(sources[file]) for f in files_of(name, sources)} - found
