@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from nsx._checks import require_in_range
@@ -45,8 +46,32 @@ def distance(
     """
     c, x, y = prepare(curvature, x=x, y=y)
     require_inside(c, x=x, y=y)
-    chord = safe_sqrt(dot(x - y, x - y)) / (jnp.sqrt(gap(x, c)) * jnp.sqrt(gap(y, c)))
-    return 2 * scaled_arcsinh(chord, c)[..., 0]
+    return _distance(x, y, c)[..., 0]
+
+
+def _chord(x: Array, y: Array, c: Array) -> tuple[Array, ...]:
+    """The square roots of the two gaps, |x - y|, and |x - y| over both: sinh of half the distance at c = 1."""
+    roots = jnp.sqrt(gap(x, c)), jnp.sqrt(gap(y, c))
+    length = safe_sqrt(dot(x - y, x - y))
+    return *roots, length, length / (roots[0] * roots[1])
+
+
+@jax.custom_jvp
+def _distance(x: Array, y: Array, c: Array) -> Array:
+    return 2 * scaled_arcsinh(_chord(x, y, c)[-1], c)
+
+
+@_distance.defjvp
+def _(primals, tangents):
+    # one rule for the whole, so that the sums without rounding are made once and no (..., d) array is kept
+    (x, y, c), (dx, dy, dc) = primals, tangents
+    root_x, root_y, length, chord = _chord(x, y, c)
+    apart = jnp.where(length > 0, length, jnp.inf)
+    shift = dot(x - y, dx - dy) / (apart * (root_x * root_y))
+    closing = lambda p, dp, root: (2 * c * dot(p, dp) + dc * dot(p, p)) / (2 * root**2)
+    tangent = shift + chord * (closing(x, dx, root_x) + closing(y, dy, root_y))
+    value, slope = jax.jvp(scaled_arcsinh, (chord, c), (tangent, dc))
+    return 2 * value, 2 * slope
 
 
 def conformal_factor(x: Float[ArrayLike, "... d"], *, curvature: Float[ArrayLike, ""] = 1.0) -> Float[Array, "..."]:
@@ -160,4 +185,4 @@ def held_inside(x: Array, c: Array, *, margin: float | None = None) -> Array:
     near = x / jnp.maximum(reach, 1)
     square = 1 - _gap(near, c)
     inside = square <= (1 - margin) ** 2
-    return near * jnp.where(inside, 1, (1 - margin) / jnp.sqrt(jnp.where(inside, 1, square)))
+    return near * (jnp.where(inside, 1, 1 - margin) / jnp.sqrt(jnp.where(inside, 1, square)))

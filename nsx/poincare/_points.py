@@ -9,6 +9,8 @@ import numpy as np
 from nsx._checks import as_float, is_concrete, require_in_range
 from nsx._types import Array, ArrayLike
 
+WRITTEN_OUT = 128  # coordinates; beyond, compile time would grow past a second
+
 
 def prepare(curvature: ArrayLike, *, positive_curvature: bool = False, **arrays: ArrayLike) -> tuple[Array, ...]:
     """The curvature, then the arrays: floating, of one dtype and rank, coordinates on the last axis."""
@@ -62,27 +64,37 @@ def _halves(x: Array) -> tuple[Array, Array]:
     return high, x - high
 
 
-def _fixed_point_sum(terms: list[Array], scale: Array) -> tuple[Array, Array]:
-    """Sum over the last axis as an exact multiple of 1 / scale (a power of two) and a small rest."""
+def _total(x: Array) -> Array:
+    """Sum over the coordinates, the axis kept. Short axes are written out, since XLA's CPU sums store their terms."""
+    if x.shape[-1] > WRITTEN_OUT:
+        return jnp.sum(x, axis=-1, keepdims=True)
+    parts = [x[..., i : i + 1] for i in range(x.shape[-1])]
+    while len(parts) > 1:  # in pairs: the error of the rests must not grow with d
+        parts = [sum(parts[i + 1 : i + 2], parts[i]) for i in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _fixed_point_sum(terms: list[Array], small: list[Array], scale: Array) -> tuple[Array, Array]:
+    """Sum over the last axis as an exact multiple of 1 / scale (a power of two) and a rest, with the small terms."""
+    unit = 1 / scale
     counts = [jnp.round(term * scale) for term in terms]
-    rests = [term - count / scale for term, count in zip(terms, counts, strict=True)]
-    total = lambda parts: jnp.sum(sum(parts[1:], parts[0]), axis=-1, keepdims=True)
-    return total(counts) / scale, total(rests)
+    rests = [term - count * unit for term, count in zip(terms, counts, strict=True)]
+    return _total(sum(counts[1:], counts[0])) * unit, _total(sum(small, sum(rests[1:], rests[0])))
 
 
 @jax.custom_jvp
 def _gap(x: Array, c: Array) -> Array:
     """1 - c|x|^2 with an error of about eps^2: the squares are summed in fixed point, their halves exact."""
     kind = jnp.finfo(x.dtype)
-    top = 2.0 ** (kind.nmant - 1)
+    top = jnp.asarray(2.0 ** (kind.nmant - 1), x.dtype)
     # the nearest power of two to c: c|x|^2 < 1 keeps every partial sum below 2^(nmant + 1) units
     power = jax.lax.reduce_precision(jnp.maximum(c, 2.0**-100), exponent_bits=kind.nexp, mantissa_bits=0)
     high, low = _halves(x)
-    square, rest = _fixed_point_sum([high * high, 2 * high * low], power * top)
-    rest = rest + jnp.sum(low * low, axis=-1, keepdims=True)
+    square, rest = _fixed_point_sum([high * high, 2 * high * low], [low * low], power * top)
     (c_high, c_low), (high, low) = _halves(c), _halves(square)
-    whole, part = _fixed_point_sum([c_high * high, c_high * low, c_low * high], jnp.asarray(top, x.dtype))
-    return (1 - whole) - (part + (c_low * low + c * rest))
+    whole, part = _fixed_point_sum([c_high * high, c_high * low, c_low * high], [c_low * low, c * rest], top)
+    # divided by a 1 that the compiler cannot see: it keeps quotients, but repeats cheap sums for every coordinate
+    return ((1 - whole) - part) / (power * (1 / power))
 
 
 @_gap.defjvp
