@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from docs import ROOT
+from docs import ROOT, _pages
 
 SOURCES = [ROOT / "notebooks" / f"{name}.py" for name in (
     "tour", "entropy_and_temperature", "auditing_a_sampler", "the_ball_and_the_game"
@@ -93,7 +93,7 @@ def page(source: Path) -> tuple[str, dict[str, bytes]]:
     lines = ["---\nhide: [toc]\n---", ""]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            lines += [cell.source, ""]
+            lines += [_pages.relinked(cell.source, source.parent, "../")[0], ""]
         elif cell.cell_type == "code":
             lines += ["```python", cell.source, "```", ""]
             for output in cell.outputs:

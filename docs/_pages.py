@@ -34,17 +34,22 @@ def target(link: str, base: Path) -> str | None:
 
 def page(source: str) -> tuple[str, list[str]]:
     """Markdown of a file for the site, and the pictures it shows, as paths from the root."""
-    base, pictures = (ROOT / source).parent, []
+    return relinked((ROOT / source).read_text(encoding="utf-8"), (ROOT / source).parent)
 
-    def relinked(match: re.Match[str]) -> str:
+
+def relinked(text: str, base: Path, up: str = "") -> tuple[str, list[str]]:
+    """Markdown of a file in `base` with its links into the site, and the pictures it shows; `up` leads to the top."""
+    pictures = []
+
+    def inside(match: re.Match[str]) -> str:
         picture, text, link = match.groups()
         if picture and "://" not in link:
             name = (base / link).resolve().relative_to(ROOT).as_posix()
             pictures.append(name)
-            return f"![{text}]({name})"
+            return f"![{text}]({up}{name})"
         found = target(link, base)
-        text = LINK.sub(relinked, text)
-        return f"[{text}]({found})" if found else text
+        text = LINK.sub(inside, text)
+        return f"[{text}]({found if found == link else up + found})" if found else text
 
-    blocks = BLOCK.split((ROOT / source).read_text(encoding="utf-8"))
-    return "".join(b if b.startswith("```") else LINK.sub(relinked, b) for b in blocks), pictures
+    blocks = BLOCK.split(text)
+    return "".join(b if b.startswith("```") else LINK.sub(inside, b) for b in blocks), pictures
