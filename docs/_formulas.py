@@ -14,6 +14,7 @@ SPELLED = {
     r"\lVert": r"\|",
     r"\rVert": r"\|",
     r"\Vert": r"\|",
+    r"\vert": "|",
     r"\lvert": "|",
     r"\rvert": "|",
     r"\tfrac": r"\frac",
@@ -49,7 +50,7 @@ def render(page: str) -> str:
         return f'<div class="formula" tabindex="0">{mathml}</div>' if block else mathml
 
     page = FORMULA.sub(replace, page)
-    left = re.search(r".{0,60}\$\$.{0,60}", CODE.sub("", page), flags=re.S)
+    left = re.search(r".{0,60}\$.{0,60}", CODE.sub("", page), flags=re.S)
     if left:
         raise ValueError(f"a formula was left as it is written: {left[0]!r}")
     return page

@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 
 from docs import _formulas, _gallery, _notebooks, _pages, _reference, _sources  # noqa: E402
 
+HIDDEN = {"index.md": "navigation", "traps.md": "toc"}  # menus that would be empty
 FONT = Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 
 
@@ -45,7 +46,8 @@ def on_files(files: Files, config: Any) -> Files:
     pictures = set(_gallery.figures())
     texts = {**_gallery.pages(), **_reference.pages(), "sources.md": _sources.page()}
     for source, name in _pages.PAGES.items():
-        texts[name], shown = _pages.page(source)
+        text, shown = _pages.page(source)
+        texts[name] = f"---\nhide: [{HIDDEN[name]}]\n---\n{text}" if name in HIDDEN else text
         pictures.update(shown)
     for source in _notebooks.SOURCES:
         texts[f"notebooks/{source.stem}.md"], drawn = _notebooks.page(source)

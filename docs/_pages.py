@@ -17,6 +17,7 @@ PAGES = {
 }
 ELSEWHERE = {"paper_repro.md": "gallery.md", "references.bib": "sources.md"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
+FORMULA = re.compile(r"\$[^$\n]+\$")
 BLOCK = re.compile(r"(^```.*?^```)", flags=re.M | re.S)
 
 
@@ -52,4 +53,9 @@ def relinked(text: str, base: Path, up: str = "") -> tuple[str, list[str]]:
         return f"[{text}]({found if found == link else up + found})" if found else text
 
     blocks = BLOCK.split(text)
-    return "".join(b if b.startswith("```") else LINK.sub(inside, b) for b in blocks), pictures
+    return "".join(b if b.startswith("```") else LINK.sub(inside, barred(b)) for b in blocks), pictures
+
+
+def barred(text: str) -> str:
+    """Text whose formulas hold no bar, which would end the cell of a table."""
+    return FORMULA.sub(lambda m: m[0].replace("|", r"\vert "), text)

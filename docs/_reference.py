@@ -31,7 +31,7 @@ def symbols(module: ModuleType) -> dict[str, Any]:
 def page(name: str) -> str:
     """Markdown of a module's page: what it is for, its symbols at a glance, then one by one."""
     module = importlib.import_module(name)
-    lines = [f"# {name}", "", inspect.getdoc(module) or "", "", "| name | |", "|---|---|"]
+    lines = [f"# {name}", "", inspect.getdoc(module) or "", "", "| name | what it is |", "|---|---|"]
     offered = symbols(module)
     for symbol, value in offered.items():
         first = (inspect.getdoc(value) or "").partition("\n")[0].replace("|", "\\|")
@@ -42,19 +42,21 @@ def page(name: str) -> str:
 
 
 def entry(path: str, value: Any) -> Iterator[str]:
-    """The directive of a symbol. Fields of a class are listed where its docstring does not list them itself."""
+    """The directive of a symbol. Fields of a class have entries where its docstring does not list them itself."""
     yield f"::: {path}"
     if inspect.isclass(value):
         listed = "Attributes:" in (inspect.getdoc(value) or "")
+        kinds = (staticmethod, classmethod, property)
+        methods = [n for n, v in vars(value).items() if n[0] != "_" and (inspect.isfunction(v) or isinstance(v, kinds))]
         yield "    options:"
-        yield "      members: true"
+        yield f"      members: {(methods or 'false') if listed else 'true'}"
         yield f"      show_if_no_docstring: {str(not listed).lower()}"
         yield '      filters: ["!^_"]'
 
 
 def overview() -> str:
     """Markdown of the page that lists the modules."""
-    lines = ["# Reference", "", "| module | |", "|---|---|"]
+    lines = ["# Reference", "", "| module | what it is for |", "|---|---|"]
     for name in modules():
         first = (inspect.getdoc(importlib.import_module(name)) or "").partition("\n")[0].replace("|", "\\|")
         lines.append(f"| [`{name}`]({name.removeprefix('nsx.')}.md) | {first} |")

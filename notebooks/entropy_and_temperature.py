@@ -28,7 +28,7 @@ from nsx import entropy
 #
 # Two anchors with 512 negatives each: one whose scores differ widely, one whose scores are much alike. The entropy
 # $H(\tau)$ climbs from $\log 1$ to $\log 512$; its slope is $\mathrm{Var}(s)/\tau^3$, which is where the next step of a
-# schedule will bite. Below the freezing temperature (dotted) a handful of negatives carries the loss.
+# schedule will bite. Below the freezing temperature (dotted) a few negatives carry the loss, however many there are.
 
 # %%
 wide_key, narrow_key, drift_key = jax.random.split(jax.random.key(0), 3)
@@ -90,7 +90,7 @@ for (name, s), colour in zip(anchors.items(), ("#0072B2", "#D55E00"), strict=Tru
     first.axvline(entropy.freezing_temperature(s), color=colour, ls=":", lw=1)
 first.axhline(target, color="k", ls="--", lw=1)
 first.set(xscale="log", xlabel="temperature", ylabel="entropy, nats", title="16 effective negatives; dotted: frozen")
-second.set(xscale="log", yscale="log", ylim=(1e-4, 2e2), xlabel="temperature", ylabel="dH/dtau", title="The slope")
+second.set(xscale="log", yscale="log", ylim=(1e-4, 2e2), xlabel="temperature", ylabel=r"$dH/d\tau$", title="The slope")
 third.plot(held, color="#0072B2", label="held by the controller")
 third.plot(fixed, color="#7F7F7F", label="temperature fixed at 0.3")
 third.axhline(16, color="k", ls="--", lw=1)

@@ -85,8 +85,9 @@ for name, values, path in (("no bonus", free, free_path), ("entropy bonus 0.3", 
     print(f"{name}: {games.classify(moving)}, slowest decay {decay:.4f}, ends at {law}")
 
 # %% [markdown]
-# The bonus damps the rotation (its eigenvalues lie further left) and moves the rest point: the price is a generator a
-# little flatter than the data, known in advance.
+# The bonus damps the rotation (the slowest eigenvalues lie further left; the one at 0 adds a constant to all logits,
+# which changes nothing) and moves the rest point: the price is a generator a little flatter than the data, known in
+# advance.
 
 # %%
 figure, (ball, plane, walk) = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
@@ -106,5 +107,5 @@ plane.axvline(0, color="k", ls="--", lw=1)
 plane.set(xlabel="real part", ylabel="imaginary part", title="Eigenvalues at rest")
 walk.plot(0.5, 0.3, "k+", ms=10, label="the data")
 walk.set(xlabel="generator's share of candidate 1", ylabel="of candidate 2", title="Six hundred simultaneous steps")
-for axis in (plane, walk):
-    axis.legend(frameon=False, fontsize=8)
+plane.legend(frameon=False, fontsize=8, loc="upper center")
+walk.legend(frameon=False, fontsize=8)

@@ -150,6 +150,9 @@ def test_a_formula_that_cannot_be_shown_is_an_error():
         _formulas.to_mathml(r"\nosuchcommand x", block=True)
     with pytest.raises(ValueError, match="left as it is written"):
         _formulas.render("<p>text $$x$$ text</p>")
+    with pytest.raises(ValueError, match="left as it is written"):
+        _formulas.render("<td>$2/(1 - c</td>")
+    assert _formulas.render("<code>$HOME</code>") == "<code>$HOME</code>"
     assert "<math" in _formulas.render(r'<span class="arithmatex">\(x &lt; y\)</span>')
     assert ">softplus<" in _formulas.to_mathml(r"\mathrm{softplus}(x)", block=False)
 
