@@ -13,6 +13,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 AXIS = "replicates"
+# for each CPU device: a LAPACK call holds a thread while it waits for others, so that two devices on a pool of two
+# threads wait for ever (jaxlib 0.10)
+THREADS = 16
 
 _taken: list[jax.Device] = []
 
@@ -34,6 +37,7 @@ def use(count: int | None = 1) -> int:
     if count != 1:
         with contextlib.suppress(RuntimeError):  # the backend has started: what it has is all there is
             jax.config.update("jax_num_cpu_devices", count or cores())
+            os.environ.setdefault("NPROC", str(THREADS * (count or cores())))  # read by XLA
     there = jax.devices()
     wanted = count or len(there)
     if wanted > len(there):
