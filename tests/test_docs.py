@@ -39,6 +39,10 @@ def site(tmp_path_factory):
     if ready := os.environ.get("NSX_SITE"):
         return Path(ready).resolve()
     folder = tmp_path_factory.mktemp("site")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        built = tmp_path_factory.getbasetemp().parent / "the_site_is_built"  # all workers see it
+        assert not built.exists(), "two workers build the site: run with --dist loadgroup, which must keep groups"
+        built.touch()
     command = [sys.executable, "-m", "docs", "site", "--site-dir", str(folder)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
