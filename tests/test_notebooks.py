@@ -1,8 +1,11 @@
 """The notebooks run from top to bottom, each draws a figure, and they need nothing but nsx and what it stands on."""
 
 import ast
+import os
 import subprocess
 import sys
+import time
+import warnings
 
 import nbformat
 import pytest
@@ -54,8 +57,10 @@ PLOT = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots()\n"
 )
 def test_a_careless_notebook_is_an_error(code, error, words, tmp_path):
     (tmp_path / "careless.py").write_text(HEAD + code + "\n", encoding="utf-8")
-    with pytest.raises(error, match=words):
-        _notebooks.run(tmp_path / "careless.py", tmp_path / "careless.ipynb")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # strict by itself, not because pytest is
+        with pytest.raises(error, match=words):
+            _notebooks.run(tmp_path / "careless.py", tmp_path / "careless.ipynb")
     assert not (tmp_path / "careless.ipynb").exists()
 
 
@@ -66,6 +71,26 @@ def test_what_a_cell_prints_and_draws_is_kept(tmp_path):
     first, second = (cell.outputs for cell in nbformat.read(tmp_path / "careful.ipynb", as_version=4).cells[-2:])
     assert [o.output_type for o in first] == ["stream", "display_data"]
     assert (first[0].text, second[0].text) == ("six 6\n", "A panel\n")
+
+
+def test_a_notebook_runs_again_once_it_or_what_it_stands_on_is_newer(tmp_path, monkeypatch):
+    runs, later = [], time.time() + 1000
+    files = [tmp_path / name for name in ("notebook.py", "requirements.lock", "nsx/audit/_audit.py")]
+    (tmp_path / "nsx" / "audit").mkdir(parents=True)
+    for file in files:
+        file.touch()
+    monkeypatch.setattr(_notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(_notebooks, "BUILT", tmp_path / "build")
+    monkeypatch.setattr(_notebooks, "run", lambda source, target: (runs.append(source), target.touch()))
+    for wanted in (1, 1):
+        os.utime(_notebooks.executed(files[0]), (later, later))
+        assert len(runs) == wanted
+    for file in files:
+        os.utime(file, (later + 1, later + 1))
+        assert _notebooks.executed(files[0]).name == "notebook.ipynb"
+        os.utime(file, (0, 0))
+        os.utime(tmp_path / "build" / "notebook.ipynb", (later, later))
+    assert len(runs) == 1 + len(files)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda f: f.stem)
