@@ -107,5 +107,5 @@ plane.axvline(0, color="k", ls="--", lw=1)
 plane.set(xlabel="real part", ylabel="imaginary part", title="Eigenvalues at rest")
 walk.plot(0.5, 0.3, "k+", ms=10, label="the data")
 walk.set(xlabel="generator's share of candidate 1", ylabel="of candidate 2", title="Six hundred simultaneous steps")
-plane.legend(frameon=False, fontsize=8, loc="center")
+plane.legend(fontsize=8, loc="center")  # framed, lest its marks be taken for eigenvalues
 walk.legend(frameon=False, fontsize=8)
