@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,6 +85,7 @@ def added_memory(run: Callable[[], object]) -> float | None:
     run()
     if jax.default_backend() != "cpu":
         return None
+    time.sleep(0.5)  # freed memory goes back a little after the result is there
     try:
         before = _status("VmRSS")
         CLEAR.write_text("5")  # the peak starts anew
