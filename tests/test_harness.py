@@ -12,6 +12,8 @@ import pytest
 from experiments import __main__ as cli
 from experiments import _claim, _report, _run, _stamp
 
+pytestmark = pytest.mark.slow  # the runner does not depend on the precision
+
 FAST = "push_pull"
 
 

@@ -10,6 +10,8 @@ import pytest
 from experiments import __main__ as cli
 from experiments import _claim, _devices, _run, _stamp
 
+pytestmark = pytest.mark.slow  # the runner does not depend on the precision
+
 FAST = "push_pull"
 SIZE = {"size": "quick", "seed": 0}
 FILE = _claim.claims()[FAST]

@@ -7,6 +7,8 @@ from experiments import __main__ as cli
 from experiments import _vectors, data
 from nsx._command import _files
 
+pytestmark = pytest.mark.slow  # the runner does not depend on the precision
+
 TEXT = "a b a b c d c d\n\n" * 40
 
 
