@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,6 +85,7 @@ def _fixed_point_sum(terms: list[Array], small: list[Array], scale: Array) -> tu
 
 
 @jax.custom_jvp
+@functools.partial(jax.jit, inline=True)  # else a call outside jit would dispatch every coordinate by itself
 def _gap(x: Array, c: Array) -> Array:
     """1 - c|x|^2 with an error of about eps^2: the squares are summed in fixed point, their halves exact."""
     kind = jnp.finfo(x.dtype)
