@@ -104,10 +104,11 @@ def parser(known: dict[str, Entry]) -> argparse.ArgumentParser:
 def main() -> None:
     """Read the command line, race, write."""
     known = topics()
-    options = parser(known).parse_args()
+    command = parser(known)
+    options = command.parse_args()
     for name in options.topics:
         if name not in known:
-            parser(known).error(f"no topic {name!r}; there are {', '.join(known)}")
+            command.error(f"no topic {name!r}; there are {', '.join(known)}")
     folder, scale, console = options.out / _machine.device(), options.scale or "full", Console()
     folder.mkdir(parents=True, exist_ok=True)
     for name in options.topics or known:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks._race import STEADY
+from benchmarks._race import STEADY, fixed_work, timed
 
 
 class Trained(NamedTuple):
@@ -31,7 +31,7 @@ class Contest(NamedTuple):
         title: what is trained.
         unit: what the speed counts.
         contestants: seed -> trained, by name; the first is nsx, the reference of the ratios.
-        judge: of the arrays; figures of quality by name, the first of which the plot shows.
+        judge: of the arrays; figures of quality by name, a panel of the plot each.
         seeds: how many trainings each.
         goal: how many times the peer's speed nsx set out to reach; None has none.
         facts: data and hyperparameters, for the record.
@@ -56,14 +56,9 @@ def clocked(train: Callable[[], tuple[tuple[np.ndarray, ...], float]]) -> Traine
     return Trained(arrays, work, time.perf_counter() - start[0], time.process_time() - start[1])
 
 
-def fixed_work() -> float:
+def steadiness() -> float:
     """Seconds of the same 50 ms of work; the best of three is nearly free of chance."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        np.sort(np.random.default_rng(0).random(500_000))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(timed(lambda: fixed_work(500_000)) for _ in range(3))
 
 
 def hold(contest: Contest, console: Console) -> dict:
@@ -71,9 +66,9 @@ def hold(contest: Contest, console: Console) -> dict:
     runs, control, shown = {name: [] for name in contest.contestants}, [], {}
     for seed in range(1, contest.seeds + 1):
         for name, train in contest.contestants.items():
-            control.append(fixed_work())
+            control.append(steadiness())
             trained = train(seed)
-            control.append(fixed_work())
+            control.append(steadiness())
             run = contest.judge(trained.arrays) | {
                 f"{contest.unit}_per_second": trained.work / trained.seconds,
                 f"{contest.unit}_per_processor_second": trained.work / trained.processor_seconds,

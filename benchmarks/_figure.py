@@ -36,10 +36,7 @@ def save_topic(record: dict, path: Path) -> None:
         for axis, label in zip(axes[0], ("seconds, median", "peak memory added (MiB)"), strict=False):
             axis.set(xscale="log", yscale="log", xlabel=record["axis"], ylabel=label)
         figure.legend(loc="outside right center", frameon=False)
-        upset = ", machine disturbed" if any(r["disturbed"] for r in results) else ""
-        figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
-        figure.savefig(path, dpi=150, metadata={"Software": None})
-        plt.close(figure)
+        _finish(figure, record, any(r["disturbed"] for r in results), path)
 
 
 def save_contest(record: dict, path: Path) -> None:
@@ -57,7 +54,12 @@ def save_contest(record: dict, path: Path) -> None:
             axis.set(xscale="log", xlabel=f"{record['unit']} a second", ylabel=measure.replace("_", " "))
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
-        upset = ", machine disturbed" if record["disturbed"] else ""
-        figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
-        figure.savefig(path, dpi=150, metadata={"Software": None})
-        plt.close(figure)
+        _finish(figure, record, record["disturbed"], path)
+
+
+def _finish(figure: plt.Figure, record: dict, disturbed: bool, path: Path) -> None:
+    """Say what, on which device and whether it was disturbed; write and close."""
+    upset = ", machine disturbed" if disturbed else ""
+    figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)

@@ -39,9 +39,9 @@ class Topic(NamedTuple):
     goals: Mapping[str, float] = {}
 
 
-def fixed_work() -> None:
-    """About 10 ms that depend on nothing but the machine."""
-    np.sort(np.random.default_rng(0).random(100_000))
+def fixed_work(size: int = 100_000) -> None:
+    """Work that depends on nothing but the machine, about 10 ms at this size."""
+    np.sort(np.random.default_rng(0).random(size))
 
 
 def timed(run: Run) -> float:
