@@ -63,3 +63,9 @@ def render(fig: Figure, *, stamp: str) -> dict[str, bytes]:
         fig.savefig(svg, format="svg", metadata={"Date": None, "Creator": "nsx", "Description": stamp})
     plt.close(fig)
     return {"png": png.getvalue(), "svg": svg.getvalue()}
+
+
+def legends(*axes: Axes, **options: Any) -> None:
+    """A small legend in each panel."""
+    for ax in axes:
+        ax.legend(fontsize=7, **options)

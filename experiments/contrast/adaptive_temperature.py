@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, at_most, close
 from experiments._devices import over_devices
-from experiments._style import measured, panels, theory
+from experiments._style import legends, measured, panels, theory
 from experiments.contrast._held_entropy import BURN, FIXED, RATES, TARGET, training
 from nsx import entropy
 
@@ -216,5 +216,5 @@ def plot(data):
         ylabel="sd of $H$ over anchors (nats)",
         yscale="log",
     )
-    [ax.legend(fontsize=7) for ax in (solver, held, lag, spread)]
+    legends(solver, held, lag, spread)
     return fig

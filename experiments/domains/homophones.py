@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments._claim import Claim, at_its_word, at_least, close, mean_is, student_margin
 from experiments._devices import over_devices
-from experiments._style import measured, panels, theory
+from experiments._style import legends, measured, panels, theory
 from experiments.domains import _sounds
 from experiments.domains._phonetic_law import NEGATIVES, TEMPERATURE, clean, exact_loss, expansion, scores, shares
 from nsx import losses, samplers
@@ -216,5 +216,5 @@ def plot(data):
     sense.axvline(100, color="black", linestyle="--", linewidth=1.1)
     sense.set(title="One sound is not one sense", xlabel="pairs that share a meaning (%)", xlim=(0, 115))
     sense.invert_yaxis()
-    [ax.legend(fontsize=7) for ax in (rise, where, loss)]
+    legends(rise, where, loss)
     return fig

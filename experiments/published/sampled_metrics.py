@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments._claim import FALSE_ALARM, Claim, at_least, close, mean_is, student_margin
 from experiments._devices import over_devices
-from experiments._style import measured, panels, theory
+from experiments._style import legends, measured, panels, theory
 from nsx import samplers
 
 CLAIM = Claim(
@@ -216,5 +216,5 @@ def plot(data):
     blur.set(xscale="log", yscale="log", xlabel="true rank among 10,000", ylabel="expected average precision")
     blur.set_title("Few negatives do not see the top")
     table.legend(ncols=4, loc="upper center", fontsize=7, columnspacing=1, handletextpad=0.4)
-    [ax.legend(fontsize=7, loc="lower left") for ax in (along, blur)]
+    legends(along, blur, loc="lower left")
     return fig
