@@ -62,7 +62,7 @@ docs: environment ## the site in build/site: reference, gallery of claims, table
 	$(BIN)/python -m docs site
 
 docs-check: environment ## build the site, check it, and open every page of it in a headless Chromium
-	NSX_PAGES=all $(BIN)/python -m pytest -q tests/test_docs.py
+	NSX_PAGES=all $(BIN)/python -m pytest -q tests/docs/test_docs.py
 
 lint: environment ## format and lint
 	$(BIN)/ruff format .

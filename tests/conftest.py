@@ -15,8 +15,7 @@ matplotlib.use("Agg")
 import jax
 import pytest
 
-PRECISION = int(os.environ.get("NSX_PRECISION", "64"))
-SEED = int(os.environ.get("NSX_SEED", "0"))
+from tests.helpers import PRECISION, SEED
 
 jax.config.update("jax_enable_x64", PRECISION == 64)
 jax.config.update("jax_numpy_rank_promotion", "raise")

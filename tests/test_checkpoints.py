@@ -5,15 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
 
 from nsx import checkpoints, poincare, words
+from tests.helpers import PRECISION, ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -133,7 +132,7 @@ def test_rows_of_zeros_come_and_go_with_the_number_of_devices(tmp_path):
 FULL_DISK_THEN_KILLED = """
 import os, resource, signal, sys
 sys.path[:0] = sys.argv[2:]
-from test_checkpoints import checkpoints, train_words
+from tests.test_checkpoints import checkpoints, train_words
 
 def fill(epoch, info):
     if epoch == 1:  # no file may grow beyond this many bytes: what a full disk does
@@ -152,7 +151,7 @@ def test_a_full_disk_and_a_killed_process_lose_nothing(tmp_path):
     pytest.importorskip("resource")
     environment = os.environ | {"JAX_ENABLE_X64": str(PRECISION == 64), "JAX_PLATFORMS": "cpu"}
     environment.pop("JAX_COMPILATION_CACHE_DIR")  # it could not be written either
-    command = [sys.executable, "-c", FULL_DISK_THEN_KILLED, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", FULL_DISK_THEN_KILLED, str(tmp_path), str(ROOT)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "the checkpoint of epoch 3 could not be written; that of epoch 2 is as it was. Make room" in done.stdout

@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import distances as oracle
 
 from nsx import distances
+from tests.helpers import EPS, FLOAT, PRECISION, SEED
+from tests.oracles import distances as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
 RNG = np.random.default_rng(SEED)
 LONGEST, SYMBOLS, CASES = 7, 4, 200
 

@@ -4,14 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import quadrature as oracle
 
 from nsx import bias
 from nsx.quadrature import mixture_expectation, mixture_points
+from tests.helpers import EPS, FLOAT, PRECISION, SEED
+from tests.oracles import quadrature as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
 RNG = np.random.default_rng(SEED)
 LOG_WEIGHTS = RNG.normal(size=(6, 3)).astype(FLOAT)
 MEANS = RNG.uniform(-3, 3, (6, 3)).astype(FLOAT)

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,8 @@ import numpy as np
 import pytest
 
 import nsx
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "nsx").rglob("*.py"))
 BIBLIOGRAPHY = (ROOT / "references.bib").read_text(encoding="utf-8")
 KEYS = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY, flags=re.M))

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import spikes as oracle
 from scipy import stats
 
 from nsx import losses, spikes
+from tests.helpers import FLOAT, PRECISION, SEED
+from tests.oracles import spikes as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
 RNG = np.random.default_rng(SEED)
 GRID = np.arange(0.0, 40.0, 0.5).astype(FLOAT)
 

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import sequences as oracle
 from scipy import stats
 
 from nsx import losses, sequences
+from tests.helpers import FLOAT, PRECISION, SEED
+from tests.oracles import sequences as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
 T, L, CASES = 5, 3, 24
 
 

@@ -5,13 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import PRECISION
-from oracles import poincare as oracle
 
 from nsx import poincare
+from tests.helpers import EPS, FLOAT, PRECISION
+from tests.oracles import poincare as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
 NEAREST = 7 if PRECISION == 32 else 15  # radii up to 1 - 10^-NEAREST
 STATED = 8 * EPS  # 1e-6 in float32, 2e-15 in float64: what the docstrings promise
 jitted = {name: jax.jit(getattr(poincare, name)) for name in vars(poincare) if callable(getattr(poincare, name))}

@@ -8,10 +8,10 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import PRECISION
 
 from experiments import __main__ as cli
 from experiments import _claim, _devices
+from tests.helpers import PRECISION
 
 ON_EIGHT_DEVICES = """
 import json, os

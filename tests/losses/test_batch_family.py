@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nsx import losses
+from tests import helpers
 
 TILES = (1, 3, 8, 512)
 SIZES = (2, 6, 8, 10, 14, 18)  # around one and two tiles of 8, and primes doubled
@@ -53,8 +54,7 @@ def slopes_of(oracle, x, weights, step=1e-6):
     return np.reshape([weights @ (oracle(x + e) - oracle(x - e)) / (2 * step) for e in bumps], x.shape)
 
 
-def close(got, expected, tolerance, scale=10.0):
-    np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=10 * tolerance, atol=scale * 10 * tolerance)
+close = functools.partial(helpers.close, scale=10.0)
 
 
 # --- NT-Xent

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from conftest import PRECISION
+from tests.helpers import PRECISION
 
 # sizes that no mesh divides: 50 words, 3 blocks a step, 15 nodes, 5 relations a step
 ON_EIGHT_DEVICES = """

@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import SEED
 
 from experiments import _claim, _run, _style
+from tests.helpers import SEED
 
 SLUGS = list(_claim.claims())
 BIBLIOGRAPHY = (_claim.ROOT / "references.bib").read_text(encoding="utf-8")

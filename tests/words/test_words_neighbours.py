@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import words_train as oracle
 
 from nsx import words
+from tests.oracles import words_train as oracle
 
 
 def table(v=40, d=5, seed=0):

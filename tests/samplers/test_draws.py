@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import samplers as oracle
 from scipy import stats
 
 from nsx import samplers
 from nsx.samplers import _alias, _inverse, _subsets
+from tests.helpers import PRECISION
+from tests.oracles import samplers as oracle
 
 INF = np.inf
 FALSE_ALARM = 1e-6

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import samplers as oracle
 from scipy import stats
 
 from nsx import samplers
+from tests.helpers import PRECISION, slope
+from tests.oracles import samplers as oracle
 
 INF = np.inf
 double = pytest.mark.skipif(PRECISION != 64, reason="finite differences need float64")
@@ -22,17 +22,6 @@ def device(x):
 
 def random_rows(seed, *shape, scale=3.0):
     return device(scale * np.random.default_rng(seed).normal(size=shape))
-
-
-def slope(f, x, step=1e-6):
-    """Central finite differences of a scalar function of one array."""
-    x = np.asarray(x, np.float64)
-    out = np.zeros_like(x)
-    for i in np.ndindex(x.shape):
-        e = np.zeros_like(x)
-        e[i] = step
-        out[i] = (float(f(jnp.asarray(x + e))) - float(f(jnp.asarray(x - e)))) / (2 * step)
-    return out
 
 
 def check_transforms(f, *args):

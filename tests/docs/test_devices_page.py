@@ -13,8 +13,9 @@ import pytest
 
 from experiments import __main__ as experiments
 from experiments import _claim
+from tests.helpers import ROOT
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "devices.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
 SCRIPT = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, flags=re.S))
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
 
@@ -22,7 +23,7 @@ LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S) fo
 def start(line, folder, **environment):
     """A launch line in a folder that has train.py, with this Python first in the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(ROOT)
     environment = os.environ | {"PATH": path, "PYTHONPATH": root, "JAX_PLATFORMS": "cpu"} | environment
     (folder / "train.py").write_text(SCRIPT)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -6,26 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import words as oracle
 from scipy import stats
 
 from nsx import losses, samplers, words
 from nsx.words import _counts, _factorise
+from tests.helpers import PRECISION, slope
+from tests.oracles import words as oracle
 
 INF = np.inf
 double = pytest.mark.skipif(PRECISION != 64, reason="finite differences need float64")
-
-
-def slope(f, x, step=1e-6):
-    """Central finite differences of a scalar function of one array."""
-    x = np.asarray(x, np.float64)
-    out = np.zeros_like(x)
-    for i in np.ndindex(x.shape):
-        e = np.zeros_like(x)
-        e[i] = step
-        out[i] = (float(f(jnp.asarray(x + e))) - float(f(jnp.asarray(x - e)))) / (2 * step)
-    return out
 
 
 def random_table(seed, rows=6, cols=5, *, zeros=0.4):

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from oracles import losses as oracle
 
 from nsx.losses import in_batch_info_nce
+from tests.helpers import close
+from tests.oracles import losses as oracle
 
 BLOCK = 8
 SIZES = (1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 13, 2 * BLOCK)
@@ -58,10 +59,6 @@ def dense(x, y, temperature, symmetric, ids=None, log_q=None):
         z = jnp.where((ids[:, None] == ids[None, :]) & ~jnp.eye(len(x), dtype=bool), -jnp.inf, z)
     loss = jax.nn.logsumexp(z, axis=1) - jnp.diagonal(z)
     return (loss + jax.nn.logsumexp(z, axis=0) - jnp.diagonal(z)) / 2 if symmetric else loss
-
-
-def close(got, expected, tolerance, scale=1.0):
-    np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=10 * tolerance, atol=10 * tolerance * scale)
 
 
 # --- value and gradient

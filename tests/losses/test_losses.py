@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from oracles import losses as oracle
 from scipy import special, stats
 
 from nsx import losses, samplers
+from tests.helpers import close
+from tests.oracles import losses as oracle
 
 LOG2 = math.log(2.0)
 
@@ -61,10 +62,6 @@ def scores(seed, n=N, k=K, low=-1.0, high=1.0):
     where = rng.random((n, k)) < 0.6
     where[:2] = [[False], [True]]
     return rng.uniform(low, high, n), rng.uniform(low, high, (n, k)), where
-
-
-def close(got, expected, tolerance, scale=1.0):
-    np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=10 * tolerance, atol=10 * tolerance * scale)
 
 
 def rows(function, positive, negatives, where=None, **options):

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import words_train as oracle
 from scipy import stats
 
 from nsx import samplers, words
 from nsx.words import _epoch
+from tests.helpers import PRECISION
+from tests.oracles import words_train as oracle
 
 FLOAT = jnp.float64 if PRECISION == 64 else jnp.float32
 double = pytest.mark.skipif(PRECISION != 64, reason="finite differences need float64")

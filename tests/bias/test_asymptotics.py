@@ -4,14 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import bias as oracle
 from scipy import optimize, stats
 
 from nsx import asymptotics
 from nsx.losses import nce
+from tests.helpers import FLOAT, PRECISION, SEED
+from tests.oracles import bias as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
 X = jnp.linspace(-10.0, 10.0, 1001, dtype=FLOAT)
 DATA = -(X**2) / 2
 SCORE = X[:, None]  # of the mean of a normal law of variance 1, at mean 0

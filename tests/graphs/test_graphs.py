@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import graphs as oracle
 from scipy import stats
 
 from nsx import graphs, losses, samplers
+from tests.helpers import FLOAT, PRECISION, SEED
+from tests.oracles import graphs as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
 RNG = np.random.default_rng(SEED)
 N = 12
 

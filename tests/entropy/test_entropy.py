@@ -6,14 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import entropy as oracle
 
 from nsx import entropy
 from nsx.losses import info_nce
+from tests.helpers import EPS, FLOAT, PRECISION
+from tests.oracles import entropy as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
 TINY = 1e-36 if PRECISION == 32 else 1e-40  # decimals of 60 digits end there, float32 a little later
 QUANTITIES = {"entropy": entropy.entropy, "variance": entropy.heat_capacity, "free_energy": entropy.effective_margin}
 

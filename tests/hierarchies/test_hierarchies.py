@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import hierarchy as oracle
 from scipy import stats
 
 from experiments import data
 from experiments.data import hierarchy, wordnet
 from nsx import poincare
 from nsx.poincare import _epoch, _negatives
+from tests.helpers import PRECISION
+from tests.oracles import hierarchy as oracle
 
 FLOAT = jnp.float64 if PRECISION == 64 else jnp.float32
 LOOSE = 1e-7 if PRECISION == 64 else 2e-4  # of central differences at step 1e-6, and of single precision

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import hypergraphs as oracle
 
 from nsx import bias, hypergraphs, samplers
+from tests.helpers import FLOAT, PRECISION, SEED
+from tests.oracles import hypergraphs as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
 RNG = np.random.default_rng(SEED)
 MET = 1e-11 if PRECISION == 64 else 3e-5  # of moments, in the features' range
 INCIDENCE = RNG.random((40, 9)) < 0.35

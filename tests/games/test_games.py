@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION
-from oracles import games as oracle
 
 from nsx import entropy, games
+from tests.helpers import EPS, FLOAT, PRECISION
+from tests.oracles import games as oracle
 
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3))
 POINT = np.array([0.4, -0.3, 0.2, 0.5, -0.6])

@@ -6,14 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import PRECISION, SEED
-from oracles import bias as oracle
 from scipy import stats
 
 from nsx import bias, samplers
-
-FLOAT = np.float64 if PRECISION == 64 else np.float32
-EPS = float(np.finfo(FLOAT).eps)
+from tests.helpers import EPS, FLOAT, SEED
+from tests.oracles import bias as oracle
 
 
 def draw_case(n=6, p=3, seed=0, spread=1.0):

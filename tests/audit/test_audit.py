@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import audit as oracle
 
 from nsx.__main__ import main
 from nsx._command._show import short
 from nsx.audit import Measured, Proposal, audit, problem, problem_from_scores, proposal
 from nsx.audit._statistics import Options, Pool, Slab, slab_statistics
 from nsx.audit._summary import jackknife, negatives_needed, root, verdict
+from tests.oracles import audit as oracle
 
 pytestmark = pytest.mark.slow  # an audit computes in float32 whatever the precision of the run
 ANCHORS, CANDIDATES, DIMENSION, TAU = 12, 6, 3, 0.7
