@@ -1,13 +1,14 @@
 """Checks of arguments: what was wrong, what was got, what to do.
 
 Shapes and dtypes are always known and always checked. Values are checked when they are concrete (Python
-or NumPy numbers, arrays outside a transformation); a traced value passes, and the docstring of each public
-function says what comes back then.
+or NumPy numbers, arrays outside a transformation). A traced value cannot be looked at, so the checks of domains
+hand it back with NaN at the entries outside: whoever uses what is returned gives NaN there, never a plausible number.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,43 +16,68 @@ import numpy as np
 
 from nsx._types import Array, ArrayLike
 
+SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)  # compiled code takes anything smaller for 0
+
+
+# --- Values
+
 
 def is_concrete(value: object) -> bool:
     """True where the value can be looked at: not a tracer of jit, grad or vmap."""
     return not isinstance(value, jax.core.Tracer)
 
 
-def require_positive(name: str, value: ArrayLike, *, advice: str = "") -> None:
-    """Raise ValueError unless every entry is finite and > 0; traced values pass."""
-    if is_concrete(value) and not np.all((np.asarray(value) > 0) & np.isfinite(np.asarray(value))):
-        raise ValueError(f"{name} must be positive and finite, got {value}. {advice}".rstrip())
+def require_positive(name: str, value: ArrayLike, *, advice: str = "") -> ArrayLike:
+    """The value, every entry finite and >= 1.2e-38; ValueError otherwise, or NaN at such entries where traced."""
+    advice = advice or "A number below 1.2e-38 counts as 0."
+    return _within(name, value, lambda x: (x >= SMALLEST_NORMAL) & (x < math.inf), "positive and finite", advice)
 
 
-def require_finite(name: str, value: ArrayLike, *, advice: str = "") -> None:
-    """Raise ValueError unless every entry is finite; traced values pass."""
-    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
-        raise ValueError(f"{name} must be finite, got {value}. {advice}".rstrip())
+def require_finite(name: str, value: ArrayLike, *, advice: str = "") -> ArrayLike:
+    """The value, every entry finite; ValueError otherwise, or NaN at such entries where traced."""
+    return _within(name, value, lambda x: (x > -math.inf) & (x < math.inf), "finite", advice)
 
 
 def require_in_range(
     name: str, value: ArrayLike, low: float, high: float, *, open_high: bool = False, advice: str = ""
-) -> None:
-    """Raise ValueError unless low <= value <= high (< high where open_high); traced values pass."""
-    if not is_concrete(value):
-        return
-    entries = np.asarray(value)
-    inside = (entries >= low) & ((entries < high) if open_high else (entries <= high))
-    if not np.all(inside):
-        bracket = ")" if open_high else "]"
-        raise ValueError(f"{name} must be in [{low}, {high}{bracket}, got {value}. {advice}".rstrip())
+) -> ArrayLike:
+    """The value, low <= value <= high (< high where open_high); ValueError otherwise, or NaN where traced."""
+    bracket = ")" if open_high else "]"
+
+    def inside(x: Array) -> Array:
+        return (x >= low) & ((x < high) if open_high else (x <= high))
+
+    return _within(name, value, inside, f"in [{low}, {high}{bracket}", advice)
 
 
-def require_count(name: str, value: int, *, minimum: int = 1) -> None:
-    """Raise unless the value is a Python or NumPy integer >= minimum: it sets a shape, so it is static."""
+def _within(name: str, value: ArrayLike, inside: Callable[[Array], Array], wanted: str, advice: str) -> ArrayLike:
+    """The value where it is inside its domain; outside it ValueError if it is concrete, NaN if it is traced."""
+    if is_concrete(value):
+        if not np.all(inside(np.asarray(value))):
+            raise ValueError(f"{name} must be {wanted}, got {value}. {advice}".rstrip())
+        return value
+    value = jnp.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = as_float(name, value)
+    return jnp.where(inside(value), value, jnp.nan)
+
+
+def require_count(name: str, value: int, *, minimum: int = 1) -> int:
+    """The value as a Python integer; an error unless it is an integer >= minimum: it sets a shape, so it is static."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise TypeError(f"{name} sets a shape and must be a Python integer, got {value!r}.")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return int(value)
+
+
+def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of draws as a tuple of Python integers; an int n stands for (n,)."""
+    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    return tuple(require_count("shape", size, minimum=0) for size in sizes)
+
+
+# --- Floats and masks
 
 
 def as_float(name: str, value: ArrayLike) -> Array:
@@ -59,11 +85,127 @@ def as_float(name: str, value: ArrayLike) -> Array:
     array = jnp.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be real, got dtype {array.dtype}.")
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}.")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(jnp.zeros(()).dtype)  # integers and booleans: the default float
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
-def require_negatives(positive: Array, negatives: Array, where: Array | None = None) -> None:
-    """Raise ValueError unless positive is (...), negatives (..., k) with k >= 1, and where fits negatives."""
+def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
+    """The values as floating arrays of one common type, in the order given; None stays None.
+
+    Python scalars do not widen the type: beside a float32 array, 0.5 is float32 under 64 bits too.
+    """
+    given = {name: jnp.asarray(value) for name, value in values.items() if value is not None}
+    arrays = {name: as_float(name, value) for name, value in given.items()}
+    strong = [array.dtype for name, array in arrays.items() if not given[name].weak_type]
+    dtype = jnp.result_type(*(strong or [array.dtype for array in arrays.values()]))
+    return tuple(None if value is None else arrays[name].astype(dtype) for name, value in values.items())
+
+
+def as_mask(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, *, meaning: str = "") -> Array:
+    """The value as a boolean array, broadcast to the shape where one is given; TypeError where it is not boolean."""
+    mask = jnp.asarray(value)
+    if mask.dtype != bool:
+        raise TypeError(f"{name} must be boolean{f' ({meaning})' if meaning else ''}, got {mask.dtype}.")
+    if shape is None:
+        return mask
+    require_broadcastable(name, mask.shape, shape)
+    return jnp.broadcast_to(mask, shape)
+
+
+# --- Integers, which never wrap
+
+
+def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0) -> Array:
+    """Integers that index low..high-1, as int32 (int64 where `high` needs it).
+
+    Concrete values are looked at in their own width before JAX may cut them to 32 bits: ValueError names the first
+    that is outside. A traced value keeps its integer type; the caller says what comes back for one outside.
+    """
+    if not is_concrete(value):
+        return _require_integer_type(name, jnp.asarray(value))
+    host = _host_integers(name, value)
+    most = np.iinfo(np.int32).max if high is None else high - 1
+    outside = (host < low) | (host > most)
+    if np.any(outside):
+        place = np.unravel_index(np.argmax(outside), host.shape)
+        where = f" at {tuple(int(i) for i in place)}" if host.ndim else ""
+        raise ValueError(f"{name} must be in [{low}, {most}], got {host[place]}{where}.")
+    return jnp.asarray(host.astype(np.int32 if most <= np.iinfo(np.int32).max else np.int64))
+
+
+def as_labels(**values: ArrayLike | None) -> tuple[Array, ...]:
+    """Integers compared for equality only, as int32 in the order given; None stays None.
+
+    Concrete values of any integer type and size keep their equalities, within an array and across the arrays of one
+    call: where they do not fit in 32 bits all are numbered anew. Traced ones pass as they are; beside a traced array a
+    concrete one must fit into 32 bits, and a mix of signed and unsigned traced types is refused, as it would wrap.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    traced = {name: value for name, value in given.items() if not is_concrete(value)}
+    host = {name: _host_integers(name, value) for name, value in given.items() if name not in traced}
+    labels = {name: _require_integer_type(name, jnp.asarray(value)) for name, value in traced.items()}
+    if traced:
+        host = {name: _narrow(name, array) for name, array in host.items()}
+        types = [array.dtype for array in (*labels.values(), *host.values())]
+        if any(t in (np.uint32, np.uint64) for t in types) and any(jnp.issubdtype(t, jnp.signedinteger) for t in types):
+            raise TypeError(
+                f"{', '.join(given)}: signed and unsigned integers cannot be compared here; cast one first."
+            )
+    elif not all(_fits_int32(array) for array in host.values()):
+        host = _numbered_anew(host)
+    labels |= {name: jnp.asarray(array.astype(np.int32)) for name, array in host.items()}
+    return tuple(None if value is None else labels[name] for name, value in values.items())
+
+
+def _host_integers(name: str, value: ArrayLike) -> np.ndarray:
+    """The integers in NumPy, in their own width; TypeError where they are none, ValueError beyond 64 bits."""
+    host = np.asarray(value)
+    if host.dtype == object and host.size and all(isinstance(v, (int, np.integer)) for v in host.flat):
+        raise ValueError(f"{name} holds an integer beyond 64 bits; number the values anew first (numpy.unique).")
+    if host.size == 0 and not isinstance(value, (np.ndarray, jax.Array)):
+        host = host.astype(np.int32)  # an empty list says nothing of its type
+    return _require_integer_type(name, host)
+
+
+def _require_integer_type(name: str, array: Array) -> Array:
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}.")
+    return array
+
+
+def _fits_int32(array: np.ndarray) -> bool:
+    bounds = np.iinfo(np.int32)
+    return array.size == 0 or (bounds.min <= int(array.min()) and int(array.max()) <= bounds.max)
+
+
+def _narrow(name: str, array: np.ndarray) -> np.ndarray:
+    """A host array that meets a traced one, which has been cut to 32 bits already."""
+    if not _fits_int32(array):
+        raise ValueError(f"{name} needs more than 32 bits beside a traced array; number the values anew first.")
+    return array.astype(np.int32)
+
+
+def _numbered_anew(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Equal integers get equal numbers across all arrays; signed and unsigned 64 bits never meet in a float."""
+    flat = [array.ravel() for array in arrays.values()]
+    beyond = any(array.size and int(array.max()) > np.iinfo(np.int64).max for array in flat)
+    wide = object if beyond and any(array.size and int(array.min()) < 0 for array in flat) else np.int64
+    if beyond and wide is not object:
+        wide = np.uint64
+    numbers = np.unique(np.concatenate([array.astype(wide) for array in flat]), return_inverse=True)[1].ravel()
+    ends = np.cumsum([array.size for array in flat])[:-1]
+    parts = np.split(numbers, ends)
+    return {name: part.reshape(array.shape) for (name, array), part in zip(arrays.items(), parts, strict=True)}
+
+
+# --- Shapes
+
+
+def require_negatives(positive: Array, negatives: Array) -> None:
+    """Raise ValueError unless positive is (...) and negatives (..., k) with k >= 1."""
     if negatives.ndim == 0 or negatives.shape[-1] == 0:
         raise ValueError(
             f"negatives must have shape (..., k) with k >= 1 on the last axis, got {negatives.shape}. "
@@ -76,10 +218,6 @@ def require_negatives(positive: Array, negatives: Array, where: Array | None = N
             f"positive must have the leading shape of negatives, {lead}, got {positive.shape}. "
             "One positive score faces the k negatives of its row."
         )
-    if where is not None:
-        if where.dtype != bool:
-            raise TypeError(f"where must be boolean (True at the negatives that count), got {where.dtype}.")
-        require_broadcastable("where", where.shape, negatives.shape)
 
 
 def require_broadcastable(name: str, shape: tuple[int, ...], target: tuple[int, ...]) -> None:
@@ -92,17 +230,17 @@ def require_broadcastable(name: str, shape: tuple[int, ...], target: tuple[int, 
         raise ValueError(f"{name} of shape {shape} does not broadcast to {target}.")
 
 
-def require_log_weights(log_weights: Array, *, ndim: int | None = None) -> None:
+def require_log_weights(log_weights: Array, *, name: str = "log_weights", ndim: int | None = None) -> None:
     """Raise ValueError unless log-weights have a candidate axis, and (concrete) some mass and no NaN or +inf."""
     if log_weights.ndim == 0 or log_weights.shape[-1] == 0:
-        raise ValueError(f"log_weights need a last axis of n >= 1 candidates, got shape {log_weights.shape}.")
+        raise ValueError(f"{name} need a last axis of n >= 1 candidates, got shape {log_weights.shape}.")
     if ndim is not None and log_weights.ndim != ndim:
-        raise ValueError(f"log_weights must be {ndim}-dimensional here, got shape {log_weights.shape}.")
+        raise ValueError(f"{name} must be {ndim}-dimensional here, got shape {log_weights.shape}.")
     if is_concrete(log_weights):
         top = np.max(np.asarray(log_weights), axis=-1)
         if np.any(np.isnan(top)) or np.any(top == math.inf):
-            raise ValueError("log_weights hold NaN or +inf; a weight must be finite, or -inf for probability 0.")
+            raise ValueError(f"{name} hold NaN or +inf; a weight must be finite, or -inf for probability 0.")
         if np.any(top == -math.inf):
             raise ValueError(
-                "log_weights are all -inf: no candidate is left to draw. Exclude fewer candidates, or drop the row."
+                f"{name} are all -inf: no candidate is left to draw. Exclude fewer candidates, or drop the row."
             )

@@ -21,8 +21,8 @@ from nsx._checks import (
     require_in_range,
     require_log_weights,
 )
+from nsx._numerics import log_normalize
 from nsx._types import Array, ArrayLike, Float
-from nsx.samplers._laws import log_normalize
 
 _HIGHEST_ORDER = 100  # numpy vouches for its nodes up to here
 

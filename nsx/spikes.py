@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_negatives, require_positive
+from nsx._checks import as_float, as_mask, is_concrete, require_negatives, require_positive
 from nsx._numerics import masked_sum
 from nsx._types import Array, ArrayLike, Bool, Float, Shaped
 
@@ -179,7 +179,9 @@ def contrastive_gradient(
         )
     inner = lambda x, y: step * jnp.sum(x * y, axis=-1)
     pull, scores = jax.nn.sigmoid(-inner(anchor, positive)), inner(anchor[..., None, :], negatives)
-    require_negatives(pull, scores, None if where is None else jnp.asarray(where))
+    require_negatives(pull, scores)
+    if where is not None:
+        where = as_mask("where", where, scores.shape, meaning="True at the negatives that count")
     push = jax.nn.sigmoid(scores) if where is None else jnp.where(where, jax.nn.sigmoid(scores), 0)
     return step * (jnp.sum(push[..., None] * negatives, axis=-2) - pull[..., None] * positive)
 

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, is_concrete
-from nsx._numerics import masked_sum
+from nsx._numerics import log_normalize, masked_sum
 from nsx._types import Array, ArrayLike, Bool, Float, Int
 from nsx.graphs._checks import prepare_adjacency, prepare_rows
-from nsx.samplers._laws import log_normalize
 
 
 def non_neighbours(

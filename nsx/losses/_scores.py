@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_broadcastable, require_negatives, require_positive
+from nsx._checks import as_floats, as_mask, require_broadcastable, require_negatives, require_positive
 from nsx._numerics import per_row
 from nsx._types import Array, ArrayLike
 
@@ -14,12 +14,10 @@ def checked(positive: ArrayLike, negatives: ArrayLike, where: Array | None) -> t
 
     The mask comes before any arithmetic: 0 cotangent times the slope of inf / temperature would be NaN.
     """
-    positive, negatives = as_float("positive", positive), as_float("negatives", negatives)
+    positive, negatives = as_floats(positive=positive, negatives=negatives)
+    require_negatives(positive, negatives)
     if where is not None:
-        where = jnp.asarray(where)
-    require_negatives(positive, negatives, where)
-    if where is not None:
-        where = jnp.broadcast_to(where, negatives.shape)
+        where = as_mask("where", where, negatives.shape, meaning="True at the negatives that count")
         negatives = jnp.where(where, negatives, 0)
     return positive, negatives, where
 

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import as_float, is_concrete, require_count, require_in_range, require_log_weights
-from nsx._numerics import per_row
+from nsx._numerics import log_normalize, per_row
 from nsx._types import Array, ArrayLike, Bool, Float, Int
-from nsx.samplers._laws import log_normalize
 
 
 def mix_uniform(log_weights: Float[ArrayLike, "... n"], *, rate: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:

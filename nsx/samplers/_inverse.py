@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, require_log_weights
+from nsx._numerics import log_normalize
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.samplers._alias import random_words
-from nsx.samplers._laws import log_normalize
 
 Wide = tuple[Array, Array]  # a 64-bit unsigned integer as its high and low 32 bits
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, is_concrete, require_finite, require_log_weights, require_positive
-from nsx._numerics import masked_logsumexp, per_row
+from nsx._numerics import log_normalize, log_total_above_top, per_row
 from nsx._types import Array, ArrayLike, Float, Int, Shaped
 
 
@@ -195,20 +194,6 @@ def probabilities(log_weights: Float[ArrayLike, "... n"]) -> Float[Array, "... n
     return jnp.exp(log_normalize(log_weights))
 
 
-def log_normalize(log_weights: Array) -> Array:
-    """Log-probabilities; a row without mass stays all -inf instead of NaN."""
-    top, log_total = _log_total(log_weights)
-    return (log_weights - top[..., None]) - log_total[..., None]
-
-
-def _log_total(log_weights: Array) -> tuple[Array, Array]:
-    """The largest log-weight, and log sum exp above it: apart, for at 1e4 their sum drops log 2 to 3 digits."""
-    top = jnp.max(log_weights, axis=-1)
-    top = jax.lax.stop_gradient(jnp.where(jnp.isneginf(top), 0, top))
-    log_total = masked_logsumexp(log_weights - top[..., None])
-    return top, jnp.where(jnp.isneginf(log_total), 0, log_total)
-
-
 def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."]) -> Float[Array, "..."]:
     r"""Normalised log-probability of the given candidates: the log q that corrected losses ask for.
 
@@ -242,7 +227,7 @@ def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."])
     size = log_weights.shape[-1]
     inside = (ids >= 0) & (ids < size)
     safe = jnp.where(inside, ids, 0)
-    top, log_total = _log_total(log_weights)
+    top, log_total = log_total_above_top(log_weights)
     if log_weights.ndim == 1:
         chosen = log_weights.at[safe].get(mode="promise_in_bounds")
     else:

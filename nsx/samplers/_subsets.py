@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, is_concrete, require_count, require_log_weights
+from nsx._numerics import log_normalize
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.samplers._alias import random_words
-from nsx.samplers._laws import log_normalize
 
 NODES_AT_ONCE = 32
 
