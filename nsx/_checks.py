@@ -89,7 +89,7 @@ def as_float(name: str, value: ArrayLike) -> Array:
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}.")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return array.astype(jnp.zeros(()).dtype)  # integers and booleans: the default float
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array.astype(array.dtype)
 
 
 def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
@@ -100,7 +100,7 @@ def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
     given = {name: jnp.asarray(value) for name, value in values.items() if value is not None}
     arrays = {name: as_float(name, value) for name, value in given.items()}
     strong = [array.dtype for name, array in arrays.items() if not given[name].weak_type]
-    dtype = jnp.result_type(*(strong or [array.dtype for array in arrays.values()]))
+    dtype = max(strong or [array.dtype for array in arrays.values()], key=lambda dtype: dtype.itemsize)
     return tuple(None if value is None else arrays[name].astype(dtype) for name, value in values.items())
 
 
