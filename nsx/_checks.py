@@ -128,7 +128,7 @@ def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0
         return _require_integer_type(name, jnp.asarray(value))
     host = _host_integers(name, value)
     most = np.iinfo(np.int32).max if high is None else high - 1
-    outside = (host < low) | (host > most)
+    outside = ((host < low) | (host > most)).astype(bool)
     if np.any(outside):
         place = np.unravel_index(np.argmax(outside), host.shape)
         where = f" at {tuple(int(i) for i in place)}" if host.ndim else ""
@@ -154,19 +154,21 @@ def as_labels(**values: ArrayLike | None) -> tuple[Array, ...]:
             raise TypeError(
                 f"{', '.join(given)}: signed and unsigned integers cannot be compared here; cast one first."
             )
-    elif not all(_fits_int32(array) for array in host.values()):
+    elif not all(_fits(array, np.int32) for array in host.values()):
         host = _numbered_anew(host)
     labels |= {name: jnp.asarray(array.astype(np.int32)) for name, array in host.items()}
     return tuple(None if value is None else labels[name] for name, value in values.items())
 
 
 def _host_integers(name: str, value: ArrayLike) -> np.ndarray:
-    """The integers in NumPy, in their own width; TypeError where they are none, ValueError beyond 64 bits."""
+    """The integers in NumPy, in their own width, Python's where 64 bits are too few; TypeError where they are none."""
     host = np.asarray(value)
-    if host.dtype == object and host.size and all(isinstance(v, (int, np.integer)) for v in host.flat):
-        raise ValueError(f"{name} holds an integer beyond 64 bits; number the values anew first (numpy.unique).")
-    if host.size == 0 and not isinstance(value, (np.ndarray, jax.Array)):
-        host = host.astype(np.int32)  # an empty list says nothing of its type
+    if host.size == 0 and not hasattr(value, "dtype"):
+        return host.astype(np.int32)  # an empty list says nothing of its type
+    if not np.issubdtype(host.dtype, np.integer):
+        exact = np.asarray(value, object)  # NumPy makes floats of [3, 2**63]
+        if all(isinstance(entry, int) and not isinstance(entry, bool) for entry in exact.flat):
+            return exact
     return _require_integer_type(name, host)
 
 
@@ -176,14 +178,14 @@ def _require_integer_type(name: str, array: Array) -> Array:
     return array
 
 
-def _fits_int32(array: np.ndarray) -> bool:
-    bounds = np.iinfo(np.int32)
+def _fits(array: np.ndarray, dtype: type) -> bool:
+    bounds = np.iinfo(dtype)
     return array.size == 0 or (bounds.min <= int(array.min()) and int(array.max()) <= bounds.max)
 
 
 def _narrow(name: str, array: np.ndarray) -> np.ndarray:
     """A host array that meets a traced one, which has been cut to 32 bits already."""
-    if not _fits_int32(array):
+    if not _fits(array, np.int32):
         raise ValueError(f"{name} needs more than 32 bits beside a traced array; number the values anew first.")
     return array.astype(np.int32)
 
@@ -191,10 +193,7 @@ def _narrow(name: str, array: np.ndarray) -> np.ndarray:
 def _numbered_anew(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Equal integers get equal numbers across all arrays; signed and unsigned 64 bits never meet in a float."""
     flat = [array.ravel() for array in arrays.values()]
-    beyond = any(array.size and int(array.max()) > np.iinfo(np.int64).max for array in flat)
-    wide = object if beyond and any(array.size and int(array.min()) < 0 for array in flat) else np.int64
-    if beyond and wide is not object:
-        wide = np.uint64
+    wide = next((t for t in (np.int64, np.uint64) if all(_fits(array, t) for array in flat)), object)
     numbers = np.unique(np.concatenate([array.astype(wide) for array in flat]), return_inverse=True)[1].ravel()
     ends = np.cumsum([array.size for array in flat])[:-1]
     parts = np.split(numbers, ends)
