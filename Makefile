@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: help environment data reproduce report check test bench notebooks docs docs-check lint lock clean
+.PHONY: help environment data reproduce report check test fuzz bench notebooks docs docs-check lint lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ test: environment ## the whole suite: lint, both precisions, every claim at its 
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 	NSX_PRECISION=32 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+
+fuzz: environment ## every public function over edge values; FUZZ=1000000 and NSX_SEED=1 for more
+	NSX_FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
 
 bench: environment $(VENV)/peers/.installed ## race the peers, about half an hour on a quiet machine; BENCH=--quick: minutes
 	$(VENV)/peers/bin/python -m benchmarks $(BENCH)

@@ -167,7 +167,7 @@ def _host_integers(name: str, value: ArrayLike) -> np.ndarray:
         return host.astype(np.int32)  # an empty list says nothing of its type
     if not np.issubdtype(host.dtype, np.integer):
         exact = np.asarray(value, object)  # NumPy makes floats of [3, 2**63]
-        if all(isinstance(entry, int) and not isinstance(entry, bool) for entry in exact.flat):
+        if all(isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) for entry in exact.flat):
             return exact
     return _require_integer_type(name, host)
 
