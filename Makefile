@@ -5,11 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# compiled programs are kept between runs; an existing setting is honoured
-export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
-
 .PHONY: help environment data reproduce report check test fuzz bench notebooks docs docs-check lint lock clean
 
 help: ## this list
