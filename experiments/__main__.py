@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import fnmatch
+import io
 import os
 import signal
 import sys
@@ -121,21 +122,26 @@ def close_run(outcomes: list, out: Path, interrupted: bool) -> None:
 
 
 def command_draw(args: argparse.Namespace) -> int:
-    """Draw figures again from the saved data, without computing anything."""
+    """Draw figures again from the saved data, without computing anything; 1 where the data are not the result's."""
     from experiments import _run
 
     results = _report.read_results(args.out)
+    failed = False
     for slug in select(args.claims):
         if slug in results:
-            content = (args.out / f"{slug}.npz").read_bytes()
-            _run.draw(args.out, slug, _claim.load(slug), content, results[slug])
-            CONSOLE.print(f"drew {slug}")
-    return 0
+            try:
+                content = (args.out / f"{slug}.npz").read_bytes()
+                _run.draw(args.out, slug, _claim.load(slug), content, results[slug])
+                CONSOLE.print(f"drew {slug}")
+            except Exception as error:  # missing, another's, or of an older claim: say so, and go on
+                CONSOLE.print(f"{slug} is not drawn: {error}", style="red", markup=False, soft_wrap=True)
+                failed = True
+    return int(failed)
 
 
 def command_report(_: argparse.Namespace) -> int:
     """Rewrite paper_repro.md and the README's table from the results."""
-    from experiments._run import write_atomically
+    from experiments._files import write_atomically
 
     write_atomically(_report.REPORT, _report.compose().encode())
     write_atomically(_report.README, _report.readme().encode())
@@ -169,6 +175,7 @@ def command_vectors(args: argparse.Namespace) -> int:
     import numpy as np
 
     from experiments import _vectors, data
+    from experiments._files import write_atomically
 
     try:
         text = data.corpus(args.corpus, min_count=20)
@@ -177,8 +184,9 @@ def command_vectors(args: argparse.Namespace) -> int:
         return 1
     with CONSOLE.status(f"training on {text.ids.size:,} words, about a minute"):
         arrays = _vectors.pairs(text, seed=args.seed, dimension=64)
-    with args.file.open("wb") as file:
-        np.savez(file, **arrays)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(args.file, content.getvalue())
     CONSOLE.print(f"wrote {args.file.name}; now: python -m nsx audit {args.file.name}")
     return 0
 
