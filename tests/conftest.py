@@ -9,6 +9,8 @@ import pytest
 
 from experiments import _compiled
 from tests.helpers import PRECISION, SEED
+from tests.skips import pytest_make_collect_report as pytest_make_collect_report
+from tests.skips import pytest_runtest_makereport as pytest_runtest_makereport
 
 _compiled.keep()
 jax.config.update("jax_enable_x64", PRECISION == 64)
