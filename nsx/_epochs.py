@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from nsx._types import Array, PyTree
 
 
+@runtime_checkable
 class Store(Protocol):
     """What a trainer asks of `nsx.checkpoints.Checkpoints`."""
 
