@@ -13,7 +13,7 @@ HOUSES = ("nsx", "experiments", "benchmarks", "docs", "notebooks")
 
 
 class Import(NamedTuple):
-    """One import: the module that does it, the module that it reaches, the name taken from it ("" for all), the line."""
+    """One import: which module does it, what it reaches, the name taken from there ("" for the module), the line."""
 
     by: str
     of: str

@@ -77,7 +77,7 @@ def borrowed(found: imports.Import) -> bool:
     beside = f"{found.by}.".startswith(f"{owner}.")
     if found.name.startswith("_") and not found.name.startswith("__"):
         return imports.package_of(found.by, KNOWN) != imports.package_of(found.of, KNOWN)
-    if parts[0] == "experiments" and (len(parts) == 2 and parts[1] in RUNNER or (owner, parts[-1]) in CLAIMS):
+    if parts[0] == "experiments" and ((len(parts) == 2 and parts[1] in RUNNER) or (owner, parts[-1]) in CLAIMS):
         return False
     return private is not None and not beside
 
