@@ -119,7 +119,8 @@ def test_examples(module, monkeypatch):
             assert not result.failed, test.name
 
 
-DESIGN = {
+# what others rely on: these names, and these arguments in this order
+SIGNATURES = {
     "losses.sgns": "positive, negatives, *, where",
     "losses.nce": "positive, negatives, *, log_q_positive, log_q_negatives, where",
     "losses.info_nce": "positive, negatives, *, temperature, log_q_positive, log_q_negatives, where",
@@ -178,7 +179,7 @@ DESIGN = {
 }
 
 
-@pytest.mark.parametrize(("name", "signature"), DESIGN.items())
+@pytest.mark.parametrize(("name", "signature"), SIGNATURES.items())
 def test_public_name_and_signature(name, signature):
     """The names others rely on exist with these arguments; more keyword-only ones may follow."""
     module, _, function = name.rpartition(".")
