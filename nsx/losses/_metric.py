@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +34,7 @@ def triplet(
         Loss per triplet, the broadcast shape; NaN where a distance is NaN.
 
     Raises:
-        ValueError: margin not finite (traced, it gives NaN).
+        ValueError: margin not finite (traced, it gives NaN), or shapes that do not broadcast.
 
     Exact for the distances given. The gradient is 0 at the kink d- = d+ + m, as it is beyond it.
 
@@ -48,9 +50,22 @@ def triplet(
         negative_distance=negative_distance,
         margin=require_finite("margin", margin),
     )
+    near, far, margin = _broadcast(near, far, margin)
     gap = near - far + margin
     loss = jnp.where(gap <= 0, 0, gap)  # jnp.maximum would split the gradient in halves at the kink
     return loss * jnp.where(jnp.isnan(gap), jnp.nan, 1)  # a slope of 1 would hide it
+
+
+def _broadcast(near: Array, far: Array, margin: Array) -> list[Array]:
+    """The three at one shape; ValueError where there is none."""
+    try:
+        shape = np.broadcast_shapes(near.shape, far.shape, margin.shape)
+    except ValueError:
+        raise ValueError(
+            "positive_distance, negative_distance and margin must broadcast, "
+            f"got shapes {near.shape}, {far.shape} and {margin.shape}."
+        ) from None
+    return [jnp.broadcast_to(array, shape) for array in (near, far, margin)]
 
 
 def alignment(
@@ -130,7 +145,7 @@ def uniformity(x: Float[ArrayLike, "... n d"], *, temperature: Float[ArrayLike, 
         raise ValueError(f"x must have shape (..., n, d) with n >= 2 points, got {x.shape}: one point has no pair.")
     if t.ndim:
         raise ValueError(f"temperature must be a scalar, got shape {t.shape}.")
-    batches = x.reshape((-1, *x.shape[-2:]))
+    batches = x.reshape((math.prod(x.shape[:-2]), *x.shape[-2:]))
     return jax.vmap(lambda points: _log_mean_potential(points, t))(batches).reshape(x.shape[:-2])
 
 
