@@ -125,6 +125,17 @@ def as_mask(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, *
     return jnp.broadcast_to(mask, shape)
 
 
+def as_scores(scores: ArrayLike, where: ArrayLike | None = None) -> Array:
+    """Scores (..., n) of candidates as floats, -inf where the mask leaves one out; their values are not looked at."""
+    scores = as_float("scores", scores)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise ValueError(f"scores need a last axis of n >= 1 candidates, got shape {scores.shape}.")
+    if where is None:
+        return scores
+    where = as_mask("where", where, scores.shape, meaning="True at the candidates that count")
+    return jnp.where(where, scores, -jnp.inf)
+
+
 # --- Integers, which never wrap
 
 
@@ -224,6 +235,13 @@ def _numbered_anew(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 # --- Shapes
+
+
+def require_scalar(name: str, value: ArrayLike) -> None:
+    """Raise ValueError unless the value is one number: several would be broadcast where they do not belong."""
+    shape = jnp.shape(value)
+    if shape != ():
+        raise ValueError(f"{name} must be a single number, got shape {shape}. Use jax.vmap for several of them.")
 
 
 def require_negatives(positive: Array, negatives: Array) -> None:

@@ -123,7 +123,7 @@ def test_examples(module, monkeypatch):
 SIGNATURES = {
     "losses.sgns": "positive, negatives, *, where",
     "losses.nce": "positive, negatives, *, log_q_positive, log_q_negatives, where",
-    "losses.info_nce": "positive, negatives, *, temperature, log_q_positive, log_q_negatives, where",
+    "losses.info_nce": "positive, negatives, *, temperature, log_q_positive, log_q_negatives, k, where",
     "losses.triplet": "positive_distance, negative_distance, *, margin",
     "losses.debiased_info_nce": "positive, negatives, *, temperature, positive_prior, where",
     "losses.hard_info_nce": "positive, negatives, *, temperature, positive_prior, concentration, where",

@@ -99,8 +99,8 @@ def laws(world, scores):
 
 def sampled_loss(anchor, positive, draws, candidates, log_q, corrected):
     """InfoNCE of one positive against K draws, with or without log q."""
-    shift = corrected * (log_q[draws] + np.log(K))
-    return losses.info_nce(candidates[positive] @ anchor, candidates[draws] @ anchor, log_q_negatives=shift)
+    scores = {"positive": candidates[positive] @ anchor, "negatives": candidates[draws] @ anchor}
+    return losses.info_nce(**scores, log_q_negatives=corrected * log_q[draws], k=jnp.where(corrected > 0, K, 1))
 
 
 @partial(jax.jit, static_argnames=("steps", "burn"))
