@@ -136,9 +136,11 @@ def test_nt_xent_bad_input():
         losses.nt_xent(x[:1], temperature=1.0)
     with pytest.raises(ValueError, match="temperature must be positive"):
         losses.nt_xent(x, temperature=0.0)
-    for partner in ([0, 1, 2, 3], [1, 2, 3, 0], [1, 0, 3, 4]):
+    for partner in ([0, 1, 2, 3], [1, 2, 3, 0]):
         with pytest.raises(ValueError, match="partner must pair"):
             losses.nt_xent(x, temperature=1.0, partner=np.array(partner))
+    with pytest.raises(ValueError, match=r"partner must be in \[0, 3\], got 4"):
+        losses.nt_xent(x, temperature=1.0, partner=np.array([1, 0, 3, 4]))
     with pytest.raises(TypeError, match="ids must be integers"):
         losses.nt_xent(x, temperature=1.0, ids=jnp.ones(4))
     with pytest.raises(TypeError, match="block_size"):
@@ -228,7 +230,7 @@ def test_sup_con_with_one_positive_each_is_nt_xent(tolerance):
 
 def test_family_bad_input():
     x = jnp.ones((3, 2))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="n >= b >= 1"):
         losses.in_batch(losses.sgns, x, x[:2])
     with pytest.raises(TypeError, match="ids must be integers"):
         losses.in_batch(losses.sgns, x, x, ids=jnp.ones(3))
