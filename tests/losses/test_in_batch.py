@@ -110,7 +110,9 @@ def test_ids_log_q_and_temperature(symmetric, tolerance):
         for got, want in zip(slopes, reference(x, y, 0.5, log_q, weights), strict=True):
             close(got, want, tolerance, scale=50)
     h = 1e-5
-    up, down = (weights @ oracle.in_batch_info_nce(x, y, 0.5 + s * h, symmetric, ids, log_q, "importance") for s in (1, -1))
+    up, down = (
+        weights @ oracle.in_batch_info_nce(x, y, 0.5 + s * h, symmetric, ids, log_q, "importance") for s in (1, -1)
+    )
     np.testing.assert_allclose(slopes[2], (up - down) / (2 * h), rtol=max(1e-6, 10 * tolerance))
 
 
