@@ -128,7 +128,7 @@ def cached_value_and_grad(
         value, (direct, cotangents) = jax.value_and_grad(whole, (0, 1))(params, embeddings)
 
         # The encoder once more, a chunk at a time, to pull that gradient back
-        gradient = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), direct)
+        gradient = jax.tree.map(lambda g: g.astype(jnp.float32) if jnp.finfo(g.dtype).bits < 32 else g, direct)
         for name, tower in towers.items():
             gradient = _pulled_back(tower, params, cotangents[name], gradient)
         gradient = jax.tree.map(lambda g, p: g.astype(p.dtype), gradient, params)

@@ -97,7 +97,7 @@ def _partner(partner: ArrayLike | None, size: int) -> _Pairing:
     if partner is None:
         if size % 2:
             raise ValueError(f"x must have an even number of rows, got {size}. Name the positives by partner.")
-        return _Pairing((jnp.arange(size) + size // 2) % size, jnp.asarray(True))
+        return _Pairing((jnp.arange(size, dtype=jnp.int32) + size // 2) % size, jnp.asarray(True))
     numbers = np if is_concrete(partner) else jnp
     places = as_ids("partner", partner, high=size)
     if places.shape != (size,):
@@ -108,4 +108,4 @@ def _partner(partner: ArrayLike | None, size: int) -> _Pairing:
     paired = numbers.all(inside & (place[place] == itself) & (place != itself))
     if is_concrete(partner) and not paired:
         raise ValueError("partner must pair every row with one other row: partner[partner] = arange(b).")
-    return _Pairing(places, paired)
+    return _Pairing(places.astype(jnp.int32), paired)
