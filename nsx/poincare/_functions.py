@@ -119,8 +119,8 @@ def _(primals, tangents):
 
 
 def root_above_zero(x: Array) -> Array:
-    """The square root, and a tiny number for 0 whose reciprocal is finite: 2^-100 (2^-1000 in double precision)."""
-    tiny = 2.0**-100 if x.dtype == jnp.float32 else 2.0**-1000
+    """The square root, and for 0 a tiny number the square of whose reciprocal, a derivative's part, is finite."""
+    tiny = 2.0**-60 if x.dtype == jnp.float32 else 2.0**-500
     zero = x == 0
     return jnp.where(zero, tiny, jnp.sqrt(jnp.where(zero, 1, x)))
 

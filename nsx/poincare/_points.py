@@ -51,11 +51,10 @@ def as_curvature(curvature: ArrayLike, dtype: jnp.dtype, *, positive: bool = Fal
             curvature = np.asarray(curvature).astype(dtype)
     advice = "c > 0 is the ball of radius 1/sqrt(c), sectional curvature -c"
     if positive:
-        curvature = require_positive("curvature", curvature, advice=f"{advice}.")
+        curvature = require_positive("curvature", curvature, advice=f"Here it cannot be 0: {advice}.")
     else:
-        curvature = require_in_range(
-            "curvature", curvature, 0, np.inf, open_high=True, advice=f"{advice}; 0 is Euclid."
-        )
+        advice = f"{advice}; 0 is Euclid."
+        curvature = require_in_range("curvature", curvature, 0, np.inf, open_high=True, advice=advice)
     return jnp.asarray(curvature).astype(dtype)
 
 
