@@ -101,8 +101,8 @@ def laws(world, scores):
 
 def sampled_loss(anchor, positive, draws, candidates, log_q, corrected):
     """InfoNCE of one positive against K draws, with or without log q."""
-    shift = corrected * (log_q[draws] + np.log(K))
-    return losses.info_nce(candidates[positive] @ anchor, candidates[draws] @ anchor, log_q_negatives=shift)
+    log_expected = corrected * (log_q[draws] + np.log(K))  # of the draws of each, or 0
+    return losses.info_nce(candidates[positive] @ anchor, candidates[draws] @ anchor - log_expected)
 
 
 @partial(jax.jit, static_argnames=("steps", "burn"))
