@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from nsx._command import _files, _show
-from nsx._command._errors import blame
+from nsx._command._errors import blame, blame_disk
 from nsx._command._write import replacing, require_writable
 from nsx.audit import Problem, Proposal, Report, audit, describe, named_proposal
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """The whole command; raises Refused where the input is wrong."""
     matplotlib.use("Agg")
     console = Console()
-    with blame(f"--out {options.out}"):
+    with blame_disk(f"--out {options.out}"):
         require_writable(options.out, WRITTEN)
     asked = options.proposal or []
     with blame(options.file.name):
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     with blame(options.file.name):
         report = look(options, problem, choice, console)
     say(report, options.entropy, console)
-    with blame(f"--out {options.out}"):
+    with blame_disk(f"--out {options.out}"):
         write(report, options)
     console.print(f"written: {escape(str(options.out / 'audit.json'))} and audit.png", highlight=False)
     return 0

@@ -131,13 +131,9 @@ def _criterion_panel(axis: Axes, report: Report) -> None:
     """Drift or bias against k, as drawn and with log q."""
     drift = report.criterion == "drift"
     axis.set_title("Drift: bias over an anchor's positives" if drift else "Bias of the expected gradient", **TITLE)
-    if vanished(report):
-        _nothing(axis)
+    sides = [(criterion(report, row.plain), criterion(report, row.corrected)) for row in report.proposals]
+    if not _curves(axis, report, sides):
         return
-    for row, colour in _coloured(report):
-        _curve(axis, row.k, criterion(report, row.plain), colour, AS_DRAWN)
-        _curve(axis, row.k, criterion(report, row.corrected), colour, WITH_LOG_Q)
-    _against_k(axis, report)
     axis.set_ylabel(f"{report.criterion} / length of the gradient")
     axis.plot([], [], color="0.3", ls=AS_DRAWN, label="as drawn")
     axis.plot([], [], color="0.3", ls=WITH_LOG_Q, label="with log q")
@@ -148,29 +144,35 @@ def _criterion_panel(axis: Axes, report: Report) -> None:
 def _signal_panel(axis: Axes, report: Report) -> None:
     """Signal to noise against k, as drawn and with log q."""
     axis.set_title("Signal to noise: above 1 the direction shows", **TITLE)
-    if vanished(report):
-        _nothing(axis)
+    sides = [(row.plain.signal_to_noise, row.corrected.signal_to_noise) for row in report.proposals]
+    if not _curves(axis, report, sides):
         return
-    for row, colour in _coloured(report):
-        _curve(axis, row.k, row.plain.signal_to_noise, colour, AS_DRAWN)
-        _curve(axis, row.k, row.corrected.signal_to_noise, colour, WITH_LOG_Q)
-    _against_k(axis, report)
     axis.set(ylabel="signal to noise of one gradient")
     axis.axhline(1, color="k", lw=0.8, ls=":")
 
 
-def _against_k(axis: Axes, report: Report) -> None:
-    """Logarithmic scales, with the numbers of negatives that were tried on the axis."""
+def _curves(axis: Axes, report: Report, sides: Sequence[tuple[Sequence[Measured], Sequence[Measured]]]) -> bool:
+    """Each proposal as drawn and with log q against k; False, and said so, where no number is above 0."""
+    if vanished(report):
+        _nothing(axis, "the full gradient is 0")
+        return False
+    for (row, colour), (plain, corrected) in zip(_coloured(report), sides, strict=True):
+        _curve(axis, row.k, plain, colour, AS_DRAWN)
+        _curve(axis, row.k, corrected, colour, WITH_LOG_Q)
+    if not any(np.any(line.get_ydata() > 0) for line in axis.lines):
+        _nothing(axis, "nothing is told from 0")
+        return False
     k = report.proposals[0].k
     axis.set(xscale="log", yscale="log", xlabel="negatives k")
     axis.set_xticks(k, [str(number) for number in k])
     axis.minorticks_off()
+    return True
 
 
-def _nothing(axis: Axes) -> None:
+def _nothing(axis: Axes, why: str) -> None:
     """A panel with nothing to show, and why."""
     axis.set(xticks=[], yticks=[])
-    axis.text(0.5, 0.5, "the full gradient is 0", ha="center", va="center", transform=axis.transAxes)
+    axis.text(0.5, 0.5, why, ha="center", va="center", transform=axis.transAxes)
 
 
 def _curve(axis: Axes, numbers: Sequence[int], values: Sequence[Measured], colour: str, style: str) -> None:
