@@ -115,6 +115,17 @@ def as_mask(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, *
     return jnp.broadcast_to(mask, shape)
 
 
+def as_scores(scores: ArrayLike, where: ArrayLike | None = None) -> Array:
+    """Scores (..., n) of candidates as floats, -inf where the mask leaves one out; their values are not looked at."""
+    scores = as_float("scores", scores)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise ValueError(f"scores need a last axis of n >= 1 candidates, got shape {scores.shape}.")
+    if where is None:
+        return scores
+    where = as_mask("where", where, scores.shape, meaning="True at the candidates that count")
+    return jnp.where(where, scores, -jnp.inf)
+
+
 # --- Integers, which never wrap
 
 
@@ -122,10 +133,12 @@ def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0
     """Integers that index low..high-1, as int32 (int64 where `high` needs it).
 
     Concrete values are looked at in their own width before JAX may cut them to 32 bits: ValueError names the first
-    that is outside. A traced value keeps its integer type; the caller says what comes back for one outside.
+    that is outside. A traced value keeps its integer type, or becomes int32 where that is narrower, so that it can be
+    compared with any bound; the caller says what comes back for one outside.
     """
     if not is_concrete(value):
-        return _require_integer_type(name, jnp.asarray(value))
+        ids = _require_integer_type(name, jnp.asarray(value))
+        return ids.astype(jnp.int32) if ids.dtype.itemsize < 4 else ids
     host = _host_integers(name, value)
     most = np.iinfo(np.int32).max if high is None else high - 1
     outside = ((host < low) | (host > most)).astype(bool)
@@ -201,6 +214,13 @@ def _numbered_anew(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 # --- Shapes
+
+
+def require_scalar(name: str, value: ArrayLike) -> None:
+    """Raise ValueError unless the value is one number: several would be broadcast where they do not belong."""
+    shape = jnp.shape(value)
+    if shape != ():
+        raise ValueError(f"{name} must be a single number, got shape {shape}. Use jax.vmap for several of them.")
 
 
 def require_negatives(positive: Array, negatives: Array) -> None:
