@@ -26,6 +26,7 @@ def on_config(config: Any) -> Any:
         for name, title in (
             ("traps.md", "Traps"),
             ("devices.md", "Devices"),
+            ("big_batches.md", "Big batches"),
             ("graph_negatives.md", "Negatives on large graphs"),
         )
         if name in _pages.PAGES.values()
