@@ -26,7 +26,7 @@ GAP = 1.5  # lines taken by a name and the space above it
 LARGEST = 9.0  # points of the verdicts' font
 FEWEST_COLUMNS = 62  # characters of a line of the verdicts in that font
 MOST_COLUMNS = 100  # and in the smallest
-TITLE_COLUMNS = 110  # characters of a line of the title
+TITLE_COLUMNS = 132  # characters of a line of the title
 
 
 def criterion(report: Report, side: GradientError) -> tuple[Measured, ...]:
