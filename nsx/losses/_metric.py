@@ -161,6 +161,6 @@ def _log_mean_potential(x: Array, t: Array) -> Array:
         other = (index[:, None] != jnp.arange(n)[None, :]) & (index >= 0)[:, None]
         return masked_logsumexp(-t * square, other)
 
-    blocks = split_rows(default_block(n), x, jnp.arange(n), norms)
+    blocks = split_rows(default_block(n), (x, jnp.arange(n), norms))
     rows = jax.lax.map(jax.checkpoint(log_row_sums), blocks)  # else the gradient would keep all n x n potentials
     return masked_logsumexp(rows.reshape(-1)) - jnp.log(jnp.asarray(n * (n - 1), x.dtype))
