@@ -205,7 +205,7 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
         step = scaled.columns * jnp.linalg.lstsq(scaled.matrix, scaled.rows * value, rcond=cutoff)[0]
         lengths = jnp.asarray(_LENGTHS, z.dtype)
         trials = z[None] - lengths[:, None] * step[None]
-        left = jnp.linalg.norm(scaled.rows * jax.vmap(function)(trials), axis=1)
+        left = jnp.linalg.norm(scaled.rows[None] * jax.vmap(function)(trials), axis=1)
         return trials[jnp.nanargmin(left)]
 
     found = jax.lax.fori_loop(0, iterations, newton, flat)
