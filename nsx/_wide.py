@@ -68,8 +68,10 @@ def product(a: Array, b: Array) -> Wide:
     """The 64 bits of the product of two 32-bit words, by halves."""
     sixteen = jnp.uint32(16)
     half = jnp.uint32(0xFFFF)
-    a_high, a_low = a >> sixteen, a & half
-    b_high, b_low = b >> sixteen, b & half
+    a_high = a >> sixteen
+    a_low = a & half
+    b_high = b >> sixteen
+    b_low = b & half
     low = a_low * b_low
     across = a_high * b_low
     along = a_low * b_high
