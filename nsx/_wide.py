@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nsx._numerics import wide_product
 from nsx._types import Array, Int, Key, Shaped
 
 
@@ -65,21 +66,8 @@ def subtract(x: Wide, y: Wide) -> Wide:
 
 
 def product(a: Array, b: Array) -> Wide:
-    """The 64 bits of the product of two 32-bit words, by halves."""
-    sixteen = jnp.uint32(16)
-    half = jnp.uint32(0xFFFF)
-    a_high = a >> sixteen
-    a_low = a & half
-    b_high = b >> sixteen
-    b_low = b & half
-    low = a_low * b_low
-    across = a_high * b_low
-    along = a_low * b_high
-    middle = (low >> sixteen) + (across & half) + (along & half)
-    return Wide(
-        high=a_high * b_high + (across >> sixteen) + (along >> sixteen) + (middle >> sixteen),
-        low=(middle << sixteen) | (low & half),
-    )
+    """The 64 bits of the product of two 32-bit words."""
+    return Wide(*wide_product(a, b))
 
 
 def multiply_high(x: Wide, y: Wide) -> Wide:

@@ -17,8 +17,8 @@ def solve_a_problem_with_a_solution(features, moments, where):
     """Features and moments near those above: a problem without a solution is NaN, as it should be."""
     if jnp.shape(features) != FEATURES.shape or jnp.shape(moments) != MOMENTS.shape:
         return hypergraphs.solve_multipliers(features, moments, where=where)
-    near = jnp.asarray(FEATURES, jnp.result_type(float)) + 0.1 * jnp.tanh(features)
-    return hypergraphs.solve_multipliers(near, MOMENTS + 0.1 * jnp.tanh(moments), where=where)
+    near = jnp.asarray(FEATURES, jnp.result_type(float)) + 0.02 * jnp.clip(features, -5, 5)
+    return hypergraphs.solve_multipliers(near, MOMENTS + 0.02 * jnp.clip(moments, -5, 5), where=where)
 
 
 CASES = (
