@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 import nsx
 from tests.catalogue import Case
 from tests.helpers import SEED
-from tests.test_public import CASES, arguments, is_key
+from tests.test_public import CASES, arguments, is_key, with_a_fresh_key
 
 EXAMPLES = int(os.environ.get("NSX_FUZZ", "0"))
 EACH = -(-EXAMPLES // len(CASES)) if EXAMPLES else 3
@@ -164,7 +164,7 @@ def _whole_tracebacks():
 def compiled(case: Case) -> Callable:
     """The function with all that may be traced traced; one compiled program serves all examples of one shape."""
     fixed = {name: value for name, value in arguments(case).items() if name not in case.traced}
-    return jax.jit(lambda moving: case.call(**moving, **fixed))
+    return jax.jit(lambda moving: case.call(**moving, **with_a_fresh_key(fixed)))
 
 
 def call(case: Case, program: Callable, example: Bent) -> list[np.ndarray]:
