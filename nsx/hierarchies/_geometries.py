@@ -35,10 +35,10 @@ class Scale(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Coordinates in which nodes are ranked: for each node u, the order of its distances to all v is that of
+    """Coordinates in which nodes are ranked.
 
-    |place_u - place_v|^2 weight_v  or, with heights,
-    w_u |place_u - place_v|^2 weight_v / 4 + sinh^2((height_u - height_v) / 2), all over max(w_u, 1), w = weight.
+    For each node u, the order of its distances to all v is that of |place_u - place_v|^2 weight_v, or, with heights,
+    weight_u |place_u - place_v|^2 weight_v / 4 + sinh^2((height_u - height_v) / 2).
 
     Attributes:
         place: `(d, n)`, coordinates first, so that sums over them are long loops.

@@ -13,7 +13,7 @@ from nsx.poincare._functions import norm, root_of_square, scaled_arcsinh, unit_a
 from nsx.poincare._points import dot, gap, prepare, require_inside
 
 HUGE = 1e9  # above it 1 + q^2 is q^2 in float64 too
-SHEET = 1e-3  # relative error of the time coordinate above which a point is refused
+SHEET = 1e-3  # relative error of the time coordinate above which a point is refused; more in half precision
 
 
 def to_lorentz(x: Float[ArrayLike, "... d"], *, curvature: Float[ArrayLike, ""] = 1.0) -> Float[Array, "... d_plus_1"]:
@@ -186,8 +186,13 @@ def lorentz_distance(
 
 
 def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) -> tuple[Array, ...]:
-    """`prepare`, and every concrete point (not the tangent vectors v) lies on the hyperboloid."""
+    """`prepare`, and every concrete point (not the tangent vectors v) lies on the hyperboloid.
+
+    Time coordinates are read no more after this, but NaN in one makes the whole point NaN.
+    """
     c, *arrays = prepare(curvature, positive_curvature=True, x=x, **others)
+    given = [jnp.asarray(array).dtype for array in (x, *others.values())]
+    allowed = max([SHEET, *(4 * float(jnp.finfo(t).eps) for t in given if jnp.issubdtype(t, jnp.floating))])
     for name, array in zip(("x", *others), arrays, strict=True):
         if array.shape[-1] < 2:
             raise ValueError(f"{name} needs a time and at least one space coordinate, got shape {array.shape}.")
@@ -197,13 +202,13 @@ def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) ->
         top = np.maximum(np.max(np.abs(points), axis=-1, initial=0, keepdims=True), 1)
         with np.errstate(over="ignore", invalid="ignore"):  # NaN passes
             time = np.hypot(float(c) ** -0.5, top[..., 0] * np.linalg.norm(points[..., 1:] / top, axis=-1))
-            off = np.abs(points[..., 0] - time) > SHEET * time
+            off = np.abs(points[..., 0] - time) > allowed * time
         if np.any(off):
             raise ValueError(
                 f"{name} must lie on the hyperboloid, time = sqrt(1/c + |space|^2) at curvature {float(c):g}, time "
                 "first. Use `poincare.lorentz_project`, or `poincare.to_lorentz` for points of the ball."
             )
-    return c, *arrays
+    return c, *(array + 0 * array[..., :1] for array in arrays)
 
 
 @jax.custom_jvp
