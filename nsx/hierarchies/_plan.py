@@ -191,9 +191,7 @@ def _cut(relations: int, batch_size: int, negatives: int) -> tuple[int, int]:
 def scale_of(geometry: Geometry, curvature: ArrayLike | None, temperature: ArrayLike = 1.0) -> tuple[Scale, Array]:
     """How the geometry measures at this curvature, and the temperature."""
     if curvature is not None and not geometry.curved:
-        raise ValueError(
-            f"this geometry is flat, but curvature is {curvature}. Leave it out, or name a curved geometry."
-        )
+        raise ValueError(f"flat space has no curvature, got {curvature}. Leave it out, or name a curved geometry.")
     temperature = require_positive("temperature", temperature)
     curvature = require_positive("curvature", 1.0 if curvature is None else curvature, advice="It is c > 0.")
     same = is_concrete(curvature) and is_concrete(temperature) and float(curvature) ** 0.5 * float(temperature) == 1
