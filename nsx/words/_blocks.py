@@ -271,10 +271,13 @@ def block_rows(block: Block, noise_ids: Array) -> tuple[Array, Array]:
 
 def _signed_weight(block: Block, num_noise: int, negatives: ArrayLike, dtype: jnp.dtype) -> Array:
     """How often each score counts, `(t, t + 2w + s)`: -1 at observed pairs, k n_i / s at noise, 0 elsewhere."""
-    size, width = block.left.size, block.ids.size
-    offset = jnp.arange(width + num_noise)[None, :] - jnp.arange(size)[:, None] - (width - size) // 2
-    noise = jnp.arange(width + num_noise)[None, :] >= width
-    left, right = block.left[:, None], block.right[:, None]
+    size = block.left.size
+    width = block.ids.size
+    column = jnp.arange(width + num_noise, dtype=jnp.int32)[None, :]
+    offset = column - jnp.arange(size, dtype=jnp.int32)[:, None] - (width - size) // 2
+    noise = column >= width
+    left = block.left.astype(jnp.int32)[:, None]
+    right = block.right.astype(jnp.int32)[:, None]
     near = (offset >= -left) & (offset <= right) & (offset != 0) & ~noise
     share = (left + right).astype(dtype) * (jnp.asarray(negatives, dtype) / num_noise)
     return jnp.where(noise, share, -near.astype(dtype))

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nsx._checks import as_float, as_floats, is_concrete, require_count, require_finite, require_in_range, require_positive
+from nsx._checks import (
+    as_float,
+    as_floats,
+    is_concrete,
+    require_count,
+    require_finite,
+    require_in_range,
+    require_positive,
+)
 from nsx._types import Array, ArrayLike, Float, Key
 from nsx.words._counts import PairCounts
 from nsx.words._pmi import as_table, log_noise
@@ -197,7 +205,8 @@ def _descend(
     def step(carry: tuple, _: None) -> tuple[tuple, Array]:
         factors, state = carry
         loss, gradient = _value_and_gradient(factors, slabs, noise)
-        updates, state = optimiser.update(gradient, state)
+        with jax.numpy_dtype_promotion("standard"):  # optax adds Python numbers to counters
+            updates, state = optimiser.update(gradient, state)
         return (optax.apply_updates(factors, updates), state), loss
 
     start = _start(key, table.shape, rank, jnp.sum(noise))
