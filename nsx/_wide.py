@@ -29,7 +29,7 @@ def from_host(values: np.ndarray) -> Wide:
     )
 
 
-def from_word(word: Int[Array, "..."]) -> Wide:
+def from_word(word: Array) -> Wide:
     """Integers >= 0 that fit into one word."""
     low = word.astype(jnp.uint32)
     return Wide(high=jnp.zeros_like(low), low=low)

@@ -23,7 +23,7 @@ FLOORS = (
         *("poincare", "quadrature", "sequences", "spikes", "words"),
     },
     {"losses", "samplers", "entropy", "bias"},
-    {"_checks", "_epochs", "_numerics", "_rows", "_types"},
+    {"_checks", "_epochs", "_numerics", "_rows", "_types", "_wide"},
 )
 MAY_IMPORT = {
     "nsx": {"nsx"},

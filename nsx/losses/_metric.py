@@ -162,5 +162,5 @@ def _log_mean_potential(x: Array, t: Array) -> Array:
         other = (index[:, None] != jnp.arange(n)[None, :]) & (index >= 0)[:, None]
         return masked_logsumexp(-t * square, other)
 
-    rows = jax.lax.map(log_row_sums, split_rows(default_block(n), x, jnp.arange(n), norms))
+    rows = jax.lax.map(log_row_sums, split_rows(default_block(n), (x, jnp.arange(n), norms)))
     return masked_logsumexp(rows.reshape(-1)) - jnp.log(jnp.asarray(n * (n - 1), x.dtype))
