@@ -44,15 +44,13 @@ def require_in_range(
     """The value, low <= value <= high (< high where open_high); ValueError otherwise, or NaN where traced."""
     bracket = ")" if open_high else "]"
 
-    def inside(x: ArrayLike) -> ArrayLike:
+    def inside(x: Array | np.ndarray) -> Array | np.ndarray | np.bool_:
         return (x >= low) & ((x < high) if open_high else (x <= high))
 
     return _within(name, value, inside, f"in [{low}, {high}{bracket}", advice)
 
 
-def _within(
-    name: str, value: ArrayLike, inside: Callable[[ArrayLike], ArrayLike], wanted: str, advice: str
-) -> ArrayLike:
+def _within(name: str, value: ArrayLike, inside: Callable, wanted: str, advice: str) -> ArrayLike:
     """The value where it is inside its domain; outside it ValueError if it is concrete, NaN if it is traced."""
     if is_concrete(value):
         if not np.all(inside(np.asarray(value))):
@@ -94,7 +92,7 @@ def as_float(name: str, value: ArrayLike) -> Array:
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array.astype(array.dtype)
 
 
-def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
+def as_floats(**values: ArrayLike | None) -> tuple[Array | None, ...]:
     """The values as floating arrays of one common type, in the order given; None stays None.
 
     Python scalars do not widen the type: beside a float32 array, 0.5 is float32 under 64 bits too.
@@ -174,7 +172,7 @@ def clip_to_int32(ids: Array) -> Array:
     return jnp.where((ids >= 0) & (ids <= most), ids, most).astype(jnp.int32)
 
 
-def as_labels(**values: ArrayLike | None) -> tuple[Array, ...]:
+def as_labels(**values: ArrayLike | None) -> tuple[Array | None, ...]:
     """Integers compared for equality only, as int32 in the order given; None stays None.
 
     Concrete values of any integer type and size keep their equalities, within an array and across the arrays of one
