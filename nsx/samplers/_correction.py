@@ -16,6 +16,7 @@ from nsx._checks import (
     require_log_weights,
     require_positive,
 )
+from nsx._numerics import log_normalize, masked_logsumexp
 from nsx._types import Array, ArrayLike, Bool, Float, Int
 from nsx.samplers._algebra import no_accidental_hits
 from nsx.samplers._laws import log_prob
@@ -134,7 +135,9 @@ def correction(
     log_q_negatives = jnp.where(jnp.isnan(log_q_positive)[..., None], jnp.nan, log_q_negatives)
     where = no_hit if hits == "masked" else jnp.ones_like(no_hit)
     if hits == "rejected":
-        log_q_negatives = _without_positive(log_q_negatives, log_q_positive, no_hit)
+        _require_no_hit(no_hit)
+        log_rest = _log_rest(log_weights, positive_ids, log_q_positive)
+        log_q_negatives = jnp.where(no_hit, log_q_negatives - log_rest[..., None], jnp.nan)
     log_q_negatives = _require_drawn(log_q_negatives, where)
     if form == "ranking":
         advice = "Mix some of every candidate into the law (samplers.mix_uniform), or use the importance form."
@@ -163,16 +166,21 @@ def _log_prob_of(log_weights: Array, ids: Array) -> Array:
     return log_prob(log_weights, ids)
 
 
-def _without_positive(log_q: Array, log_q_positive: Array, no_hit: Array) -> Array:
-    """log q / (1 - q+), the law of draws among which there is no hit; ValueError where there is one, or NaN."""
+def _require_no_hit(no_hit: Array) -> None:
+    """ValueError where a draw is the positive although such draws were to be rejected."""
     if is_concrete(no_hit) and not np.all(np.asarray(no_hit)):
         hit = tuple(int(i) for i in np.argwhere(~np.asarray(no_hit))[0])
         raise ValueError(f"hits were to be rejected, but the draw at {hit} is the positive. Draw again, or mask hits.")
-    near_one = log_q_positive > -1  # there 1 - q+ loses its digits, and expm1 does not
-    far = jnp.log1p(-jnp.exp(jnp.where(near_one, -1, log_q_positive)))
-    near = jnp.log(-jnp.expm1(jnp.where(near_one, log_q_positive, -1)))
-    log_rest = jnp.where(near_one, near, far)
-    return jnp.where(no_hit, log_q - log_rest[..., None], jnp.nan)
+
+
+def _log_rest(log_weights: Array, positive_ids: Array, log_q_positive: Array) -> Array:
+    """log(1 - q+), shape (...): of the likeliest candidate by summing the others, since 1 - q+ may leave no digit."""
+    likeliest = jnp.argmax(log_weights, axis=-1).astype(positive_ids.dtype)
+    places = jnp.arange(log_weights.shape[-1], dtype=likeliest.dtype)
+    others = jnp.where(places == likeliest[..., None], -jnp.inf, log_normalize(log_weights))
+    is_likeliest = positive_ids == likeliest
+    at_most_half = jnp.where(is_likeliest, -jnp.inf, log_q_positive)
+    return jnp.where(is_likeliest, masked_logsumexp(others), jnp.log1p(-jnp.exp(at_most_half)))
 
 
 def _require_drawn(log_q: Array, where: Array) -> Array:
