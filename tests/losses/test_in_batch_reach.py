@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsx import losses
+from nsx import losses, samplers
 from nsx.losses import in_batch_info_nce
 from tests.helpers import EPS, FLOAT, PRECISION, close
 from tests.oracles import in_batch as oracle
@@ -113,18 +113,19 @@ def test_block_size_and_jit_change_nothing(symmetric, tolerance):
         close(jax.jit(lambda floats, f=again: f(**floats))(floats), loss, tolerance, 10)
 
 
-def dense(floats, others, form):
-    """The loss on scores that are held, by `info_nce` alone: rows only."""
-    x, y, own, tau = (jnp.asarray(floats[name]) for name in ("x", "y", "own", "temperature"))
+def dense(floats, others):
+    """The importance form on scores that are held, by `info_nce` alone: rows only."""
+    x, y, own, log_q = (jnp.asarray(floats[name]) for name in ("x", "y", "own", "log_q"))
     size = len(x)
     scores = jnp.concatenate([x @ y.T, jnp.sum(x[:, None] * own, axis=2)], axis=1)
-    where = others["where"][None, :] & (others["ids"][None, :] != others["ids"][:size, None])
-    where = jnp.concatenate([where, jnp.asarray(others["own_where"])], axis=1) & others["where"][:size, None]
-    shift = jnp.zeros(len(y))
-    if form == "importance":
-        shift = jnp.where(others["where"], floats["log_q"] + jnp.log(jnp.sum(others["where"]) - 1.0), 0)
-    scores = scores / tau - jnp.concatenate([shift, jnp.zeros(OWN)])[None, :]
-    return losses.info_nce(jnp.sum(x * y[:size], axis=1) / tau, scores, where=where)
+    counts = others["where"][None, :] & (others["ids"][None, :] != others["ids"][:size, None])
+    counts = np.concatenate([counts, others["own_where"]], axis=1) & others["where"][:size, None]
+    draws = np.sum(others["where"]) - 1
+    log_q = jnp.concatenate([log_q, jnp.full(OWN, -jnp.log(draws), log_q.dtype)])  # own negatives weigh 1
+    settings = {"temperature": floats["temperature"], "k": draws, "where": jnp.asarray(counts)}
+    return losses.info_nce(
+        jnp.sum(x * y[:size], axis=1), scores, log_q_negatives=jnp.broadcast_to(log_q, scores.shape), **settings
+    )
 
 
 def test_second_derivatives(tolerance):
@@ -134,7 +135,7 @@ def test_second_derivatives(tolerance):
     rng = np.random.default_rng(1)
     tangent = {name: jnp.asarray(rng.normal(size=value.shape), FLOAT) for name, value in floats.items()}
     ours = lambda floats: jnp.sum(in_batch_info_nce(**floats, **others, block_size=3) ** 2)
-    plain = lambda floats: jnp.sum(dense(floats, others, "importance") ** 2)
+    plain = lambda floats: jnp.sum(dense(floats, others) ** 2)
     product = lambda f: jax.jit(lambda a, t: jax.jvp(jax.grad(f), (a,), (t,))[1])(floats, tangent)
     got, expected = product(ours), product(plain)
     for name in floats:
@@ -189,6 +190,22 @@ def test_nobody_counts(symmetric):
 
 
 # --- What log q does
+
+
+@pytest.mark.parametrize("form", ["importance", "ranking"])
+def test_the_forms_are_those_of_the_samplers(form, tolerance):
+    # a rival route: draws, hits and number of draws of each anchor through `samplers.correction` and `info_nce`
+    rng = np.random.default_rng(3)
+    size, candidates, log_weights = 6, 9, rng.normal(size=5)
+    x, y, ids = rng.normal(size=(size, 3)), rng.normal(size=(candidates, 3)), rng.integers(0, 5, candidates)
+    others = np.array([[j for j in range(candidates) if j != i] for i in range(size)])
+    found = samplers.correction(log_weights, ids[others], ids[:size], form=form)
+    scores = x @ y.T
+    negatives = np.take_along_axis(scores, others, axis=1)
+    expected = losses.info_nce(np.diagonal(scores), negatives, temperature=TEMPERATURE, **found._asdict())
+    log_q = samplers.log_prob(log_weights, ids)
+    options = {"form": form, "ids": ids if form == "importance" else None}
+    close(in_batch_info_nce(x, y, temperature=TEMPERATURE, log_q=log_q, **options), expected, tolerance, scale=10)
 
 
 def test_importance_has_the_full_denominator_in_expectation():
