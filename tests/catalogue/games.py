@@ -49,7 +49,7 @@ def linearize(x, y):
 
 
 def update_spectrum(x, y, step_size):
-    return games.update_spectrum(games.simultaneous(FIELD, step_size=step_size), (x, y))
+    return jnp.abs(games.update_spectrum(games.simultaneous(FIELD, step_size=step_size), (x, y)))
 
 
 def spectral_radius(x, y, step_size):
