@@ -122,3 +122,15 @@ def test_bad_input():
         mixture_points(one, one, one, order=8.0)
     with pytest.raises(ValueError, match="f must keep the shape"):
         mixture_expectation(jnp.sum, one, one, one)
+
+
+def test_no_rows_are_no_points():
+    law = mixture_points(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), order=3)
+    assert law.points.shape == law.log_weights.shape == (0, 9)
+    assert mixture_expectation(jnp.cos, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3))).shape == (0,)
+
+
+def test_traced_deviations_outside_give_nan():
+    one = jnp.ones(2, FLOAT)
+    points = jax.jit(lambda s: mixture_points(one, one, s, order=2).points)(jnp.asarray([-1.0, 1.0], FLOAT))
+    np.testing.assert_array_equal(np.isnan(points), [True, True, False, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -114,17 +115,17 @@ def importance_weighted(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -
         raise ValueError(f"log_ratios must have shape (k,) with k >= 1 draws, got {log_ratios.shape}.")
     if is_concrete(log_ratios) and not np.all(np.asarray(log_ratios) < np.inf):
         raise ValueError("log_ratios hold NaN or +inf; a draw from q has q > 0, so its ratio is finite or -inf.")
-    top = jax.lax.stop_gradient(jnp.max(log_ratios))
+    log_share = log_ratios - math.log(log_ratios.shape[0])
+    return mapped(lambda leaf: _sum_in_logs(leaf, log_share), gradients, ~jnp.isneginf(log_ratios))
+
+
+def _sum_in_logs(leaf: Array, log_weights: Array) -> Array:
+    """sum_i e^(w_i) g_i, scaled by the largest weight at the end: one beyond the type's range times 0 is 0."""
+    top = jax.lax.stop_gradient(jnp.max(log_weights))
     top = jnp.where(jnp.isneginf(top), 0, top)
-    share = jnp.exp(log_ratios - top) / log_ratios.shape[0]
+    total = weighted_sum(leaf, jnp.exp(log_weights - top))
     unit = jnp.exp(top)
-
-    def mean(leaf: Array) -> Array:
-        """The mean, scaled last, so that a weight beyond the type's range times 0 is 0."""
-        total = weighted_sum(leaf, share)
-        return jnp.where(jnp.isposinf(unit) & (total == 0), 0, total * unit.astype(total.dtype))
-
-    return mapped(mean, gradients, ~jnp.isneginf(log_ratios))
+    return jnp.where(jnp.isposinf(unit) & (total == 0), 0, total * unit.astype(total.dtype))
 
 
 def self_normalised(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -> PyTree:
@@ -200,12 +201,12 @@ def self_normalised_bias(
             "every k. Mix some uniform mass into the proposal."
         )
     p = jax.nn.softmax(log_p)
-    log_total = jax.nn.logsumexp(log_p) - jax.nn.logsumexp(log_q)
-    log_ratio = jnp.where(both, log_p, 0) - jnp.where(both, log_q, 0) - log_total
-    weights = jnp.where(both, p * jnp.exp(log_ratio), 0) / -k
+    log_p = jnp.where(both, jax.nn.log_softmax(log_p), 0)
+    log_q = jnp.where(both, jax.nn.log_softmax(log_q), 0)
+    log_weights = jnp.where(both, 2 * log_p - log_q, -jnp.inf) - math.log(k)
 
     def bias(leaf: Array) -> Array:
         """Minus the covariance of p / q with the leaf, over k."""
-        return weighted_sum(leaf - weighted_sum(leaf, p)[None], weights)
+        return -_sum_in_logs(leaf - weighted_sum(leaf, p)[None], log_weights)
 
     return jax.tree.map(lambda x: jnp.where(covered, x, jnp.nan), mapped(bias, gradients, counted))

@@ -91,7 +91,7 @@ def leading_eigenvalues(
 def _ritz(hessenberg: Array, count: int, by: str) -> Leading:
     """Leading eigenvalues of H and their residuals, from the (m + 1, m) Hessenberg matrix."""
     values, vectors = eig(hessenberg[:-1])
-    residuals = jnp.abs(hessenberg[-1, -1] * vectors[-1]) / jnp.linalg.norm(vectors, axis=0)
+    residuals = jnp.abs(hessenberg[-1, -1]) * jnp.abs(vectors[-1]) / jnp.linalg.norm(vectors, axis=0)
     size = values.real if by == "real" else jnp.abs(values)
     first = jnp.lexsort((-values.imag, -size))[:count]
     return Leading(values[first], residuals[first])

@@ -70,7 +70,8 @@ def _pairs_on_the_host(matrix: Array) -> tuple[Array, Array]:
 
 
 def _like_values(matrix: Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(matrix.shape[:-1], jnp.result_type(matrix.dtype, jnp.complex64))
+    dtype = jnp.complex128 if matrix.dtype.itemsize == 8 else jnp.complex64
+    return jax.ShapeDtypeStruct(matrix.shape[:-1], dtype)
 
 
 def by_real_part(values: Array) -> Array:

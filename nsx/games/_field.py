@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from nsx._checks import is_concrete
+from nsx._checks import as_float, is_concrete
 from nsx._types import Array, Loss, Players, PyTree
 
 Field: TypeAlias = Callable[[Players], Players]
@@ -94,7 +95,7 @@ def require_floats(name: str, tree: PyTree) -> None:
 
 def promoted(tree: PyTree) -> PyTree:
     """The same pytree of arrays, half precision as float32, so that small steps are not lost."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree)
+    return jax.tree.map(partial(as_float, "a player"), tree)
 
 
 def flattened(function: Callable[[PyTree], PyTree], point: PyTree) -> tuple[Callable[[Array], Array], Array]:

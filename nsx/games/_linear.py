@@ -210,7 +210,8 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
 
     found = jax.lax.fori_loop(0, iterations, newton, flat)
     unravel = ravel_pytree(promoted(players))[1]
-    return Equilibrium(players=unravel(found), residual=jnp.max(jnp.abs(function(found))))
+    residual = jnp.max(jnp.abs(function(found)))
+    return Equilibrium(players=unravel(jnp.where(jnp.isnan(residual), jnp.nan, found)), residual=residual)
 
 
 _LENGTHS = (*(0.5**i for i in range(8)), 0.0)  # of a Newton step that are tried; 0 stays

@@ -397,3 +397,27 @@ BAD = [
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_both_names_of_the_number_of_draws():
+    here, there = (bias.monte_carlo(jax.random.key(5), G, LOG_Q, **{name: 50}) for name in ("k", "num_samples"))
+    np.testing.assert_array_equal(here.mean, there.mean)
+
+
+def test_signal_without_noise_under_strictness():
+    """Neither debug_nans nor strict promotion object to a certain gradient."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"):
+        assert bias.signal_to_noise(jnp.array([1.0, 3.0]), jnp.array([0.0, -jnp.inf])) == jnp.inf
+        assert bias.signal_to_noise(jnp.array([1.0, 3.0]), jnp.zeros(2)) == 2
+
+
+def test_weights_beyond_the_type_times_zero_is_zero():
+    assert bias.importance_weighted(jnp.array([0.0, 1.0]), jnp.array([2000.0, -1.0]))[()] == 0
+    constant = bias.self_normalised_bias(jnp.ones(2), jnp.array([0.0, -2000.0]), jnp.array([0.0, 0.0]), k=2)
+    assert constant == 0
+    assert bias.bias_bound(jnp.ones(2), jnp.array([0.0, 0.0]), jnp.array([0.0, -2000.0])) == 0
+
+
+def test_a_bound_where_the_target_is_blind_is_infinite():
+    bound = bias.bias_bound(jnp.ones(2), jnp.zeros(2), jnp.array([0.0, -jnp.inf]))
+    assert bound == jnp.inf

@@ -267,6 +267,18 @@ class TestLinearize:
         found = jax.jit(lambda p: games.equilibrium(shifted, p))((jnp.ones((), FLOAT), jnp.ones((), FLOAT)))
         np.testing.assert_allclose(as_vector(found.players), np.log(2), rtol=20 * EPS)
 
+    @pytest.mark.parametrize("slopes", [(1e4, 0.1), (1e-6, 1e6), (1.0, 1e-8)])
+    def test_equilibrium_in_any_units(self, slopes):
+        """Slopes or parameters of very different sizes: the small ones are no directions without a slope."""
+        slopes = jnp.asarray(slopes, FLOAT)
+        rest = jnp.asarray([1.0, 2.0], FLOAT)
+        steep = games.vector_field((lambda p: jnp.sum(slopes * (p[0] - rest) ** 2) / 2,))
+        found = games.equilibrium(steep, (jnp.zeros(2, FLOAT),))
+        np.testing.assert_allclose(found.players[0], rest, rtol=100 * EPS)
+        coupled = lambda p: (slopes * jnp.stack([p[0][0] + p[0][1] - 3, p[0][0] - p[0][1] + 1]),)
+        found = games.equilibrium(coupled, (jnp.zeros(2, FLOAT),))
+        np.testing.assert_allclose(found.players[0], rest, rtol=100 * EPS)
+
     def test_equilibrium_shortens_steps_that_overshoot(self):
         """Plain Newton on arctan runs away from 2, twice as far each time."""
         field = games.vector_field((lambda p: p[0] * jnp.arctan(p[0]) - jnp.log1p(p[0] ** 2) / 2,))
@@ -398,6 +410,18 @@ class TestMaps:
             games.largest_stable_step(make, ORIGIN, low=0.0, high=0.1)
         assert np.isnan(jax.jit(lambda h: games.largest_stable_step(make, ORIGIN, low=1.0, high=h))(2.0))
 
+    @pytest.mark.parametrize("size", [1, 50])
+    @pytest.mark.parametrize("low", [1e-3, 1e-5])
+    def test_rounding_is_never_the_answer(self, size, low):
+        """On x y plain descent is unstable at every step, by h^2 / 2; the alternating rule is neutral up to 2."""
+        field = games.vector_field((lambda p: p[0] @ p[1], lambda p: -p[0] @ p[1]))
+        players = (jnp.zeros(size, FLOAT), jnp.zeros(size, FLOAT))
+        find = lambda rule: games.largest_stable_step(lambda h: rule(field, step_size=h), players, low=low, high=5.0)
+        with pytest.raises(ValueError, match="already unstable at low"):
+            find(games.simultaneous)
+        assert np.isnan(jax.jit(lambda: find(games.simultaneous))())
+        assert float(find(games.alternating)) == pytest.approx(2, rel=1e-4)
+
     def test_a_tolerance_counts_as_stable(self):
         make = lambda h: games.simultaneous(bilinear(), step_size=h)  # unstable for every step: sqrt(1 + h^2)
         found = games.largest_stable_step(make, ORIGIN, low=1e-2, high=1.0, tolerance=0.01)
@@ -522,6 +546,16 @@ class TestPenalties:
             assert float(found) == pytest.approx(0.3 * np.mean((norms - target) ** 2), rel=1e3 * EPS)
             found = games.gradient_penalty(critic, points, strength=0.6, target=target, weights=weights)
             assert float(found) == pytest.approx(0.3 * weights @ (norms - target) ** 2, rel=1e3 * EPS)
+
+    def test_gradient_penalty_near_its_target(self):
+        """The difference before the square: 1e-4 beside 1 leaves 1e-8, and nothing is negative."""
+        for norm, target in ((1.0 + 2.0**-13, 1.0), (100.0 + 2.0**-10, 100.0), (99.99, 100.0)):
+            slope = jnp.asarray([norm, 0.0], FLOAT)
+            found = games.gradient_penalty(
+                lambda x, w=slope: x @ w, jnp.zeros((1, 2), FLOAT), strength=2, target=target
+            )
+            exact = (float(slope[0]) - target) ** 2
+            assert float(found) == pytest.approx(exact, rel=1e-2 if PRECISION == 32 else 1e-6)
 
     def test_gradient_penalty_has_a_finite_gradient_at_slope_zero(self):
         for target in (0.0, 1.0):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from nsx import samplers
 from nsx.samplers import _alias, _inverse, _subsets
@@ -373,3 +373,134 @@ class TestInclusionProbability:
         rows = jax.vmap(f)(jnp.stack([jnp.asarray(w), short]))
         np.testing.assert_allclose(rows[0], oracle.inclusion(w, 2), atol=self.PRECISE)
         assert rows[1].tolist() == [0, 1, 0, 0, 0]
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    @pytest.mark.parametrize("scale", [100, 3000])
+    def test_weights_in_the_thousands(self, seed, scale):
+        """Sums to k and in [0, 1], where the nodes of old gave 7.99; enumeration knows the law in logs."""
+        w = np.random.default_rng(seed).normal(size=6) * scale
+        for k in (1, 2, 5):
+            got = np.asarray(samplers.inclusion_probability(w, k), float)
+            np.testing.assert_allclose(got, np.argsort(np.argsort(-w)) < k, atol=self.PRECISE)
+
+    def test_groups_far_apart(self):
+        """Three of the upper four, surely; then two of the lower three, as they would be drawn alone."""
+        upper, lower = np.array([0.0, 1.0]), np.array([0.3, -0.5, 0.9])
+        w = np.concatenate([upper, lower - 500])
+        got = samplers.inclusion_probability(w, 4)
+        np.testing.assert_allclose(got, [1, 1, *oracle.inclusion(lower, 2)], atol=self.PRECISE)
+
+    def test_small_probabilities_keep_their_relative_size(self):
+        """Below the k likeliest no gap is shortened: k = 1 is the law itself."""
+        w = np.array([0.0, -60.0, -70.0])
+        np.testing.assert_allclose(samplers.inclusion_probability(w, 1), law(w), rtol=1e-5)
+
+    def test_gradient_of_weights_100_apart(self):
+        f = lambda w: samplers.inclusion_probability(w, 2)
+        got = jax.jacrev(f)(jnp.array([0.0, 0.5, -100.0, -100.7]))
+        assert np.all(np.isfinite(got))
+        np.testing.assert_allclose(got, 0, atol=self.PRECISE)  # the first two are drawn in any case
+        got = jax.jacrev(f)(jnp.array([0.0, -100.0, -100.7]))
+        share = 1 / (1 + np.exp(-0.7))
+        expected = share * (1 - share) * np.array([[0, 0, 0], [0, 1, -1], [0, -1, 1]])
+        np.testing.assert_allclose(got, expected, atol=10 * self.PRECISE)
+
+    def test_too_few_nodes_are_never_silent(self):
+        w = jnp.array([0.0, -40.0, -80.0, -120.0])
+        with pytest.raises(ValueError, match="need num_nodes >= "):
+            samplers.inclusion_probability(w, 3, num_nodes=100)
+        traced = jax.jit(lambda w: samplers.inclusion_probability(w, 3, num_nodes=100))
+        assert np.all(np.isnan(traced(w)))
+        assert np.all(np.isfinite(traced(jnp.zeros(4))))
+
+
+class TestExpectedCounts:
+    """Against `inclusion_probability`, which is exact, within the errors that the docstring states."""
+
+    PRECISE = 1e-12 if PRECISION == 64 else 1e-5
+
+    @staticmethod
+    def errors(w, k):
+        got = np.asarray(samplers.expected_counts(w, k=k), float)
+        exact = np.asarray(samplers.inclusion_probability(w, k), float)
+        np.testing.assert_allclose(got.sum(), k, rtol=1e-5 if PRECISION == 32 else 1e-12)
+        assert np.all(got >= 0)
+        assert np.all(got <= 1)
+        return np.max(np.abs(got - exact)), np.max(np.abs(got / exact - 1))
+
+    @pytest.mark.parametrize("num", [30, 100])
+    @pytest.mark.parametrize("exponent", [0.5, 1.0])
+    def test_zipf(self, num, exponent):
+        for k in (3, 8, num // 2, num - 1):
+            absolute, relative = self.errors(-exponent * np.log(np.arange(1, num + 1)), k)
+            assert absolute < 0.003
+            assert relative < 0.01
+
+    @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+    def test_one_dominates(self, share):
+        w = np.zeros(50)
+        w[7] = np.log(share / (1 - share) * 49)
+        for k in (2, 3, 10, 49):
+            assert self.errors(w, k)[0] < 0.015
+
+    @pytest.mark.parametrize("scale", [1, 3, 10])
+    def test_every_law_tried(self, scale):
+        for seed in range(4):
+            w = scale * np.random.default_rng(seed).normal(size=12)
+            for k in (2, 5, 11):
+                assert self.errors(w, k)[0] < 0.06
+
+    def test_the_next_order_pays(self):
+        """Rosen's law alone is off by over 3 times as much; its error falls like 1 / k, the corrected one faster."""
+        w = -np.log(np.arange(1, 201))
+        corrected = [self.errors(w, k)[0] for k in (5, 40)]
+        plain = []
+        for k in (5, 40):
+            t = optimize.brentq(lambda t, k=k: np.sum(-np.expm1(-law(w) * t)) - k, 1, 1e6)
+            exact = np.asarray(samplers.inclusion_probability(w, k), float)
+            plain.append(np.max(np.abs(-np.expm1(-law(w) * t) - exact)))
+        assert all(c < p / 3 for c, p in zip(corrected, plain, strict=True))
+        assert corrected[1] < corrected[0] / 3
+
+    def test_limits(self):
+        w = np.random.default_rng(3).normal(size=9)
+        np.testing.assert_allclose(samplers.expected_counts(w, k=1), law(w), rtol=10 * self.PRECISE)
+        assert samplers.expected_counts(w, k=9).tolist() == [1] * 9
+        np.testing.assert_allclose(samplers.expected_counts(np.zeros(30), k=7), 7 / 30, rtol=100 * self.PRECISE)
+        assert samplers.expected_counts(jnp.array([0.0, -INF, 1.0]), k=2).tolist() == [1, 0, 1]
+        far = samplers.expected_counts(np.array([0.0, -1000.0, -2000.0, -3000.0]), k=2)
+        np.testing.assert_allclose(far, [1, 1, 0, 0], atol=self.PRECISE)
+
+    def test_a_million_in_moderate_time_and_sum(self):
+        got = np.asarray(samplers.expected_counts(jnp.asarray(zipf(10**6)), k=1000), float)
+        np.testing.assert_allclose(got.sum(), 1000, rtol=1e-5)
+        assert got.min() > 0
+
+    def test_rows_jit_and_nan(self):
+        w = jnp.asarray(np.random.default_rng(4).normal(size=(2, 3, 6)))
+        f = lambda w: samplers.expected_counts(w, k=3)
+        rows = np.stack([[f(row) for row in block] for block in w])
+        np.testing.assert_allclose(f(w), rows, rtol=100 * self.PRECISE)
+        np.testing.assert_allclose(jax.jit(jax.vmap(f))(w), rows, rtol=100 * self.PRECISE)
+        spoiled = jax.jit(f)(w.at[0, 0, 0].set(np.nan))
+        assert np.all(np.isnan(spoiled[0, 0]))
+        assert np.all(np.isfinite(spoiled[0, 1:]))
+        assert np.all(np.isnan(jax.jit(lambda w: samplers.expected_counts(w, k=6))(w.at[0, 0, 0].set(np.nan))[0, 0]))
+
+    @pytest.mark.skipif(PRECISION != 64, reason="finite differences need float64")
+    def test_gradient(self):
+        w = np.random.default_rng(5).normal(size=8)
+        got = jax.jacrev(lambda w: samplers.expected_counts(w, k=3))(jnp.asarray(w))
+        step = 1e-5 * np.eye(8)
+        expected = [(samplers.expected_counts(w + e, k=3) - samplers.expected_counts(w - e, k=3)) / 2e-5 for e in step]
+        np.testing.assert_allclose(got, np.stack(expected, axis=1), atol=1e-8)
+        np.testing.assert_allclose(np.sum(got, axis=0), 0, atol=1e-12)
+        assert np.all(np.isfinite(jax.hessian(lambda w: samplers.expected_counts(w, k=3)[0])(jnp.asarray(w))))
+
+    def test_bad_input(self):
+        with pytest.raises(ValueError, match="k = 3 distinct"):
+            samplers.expected_counts(np.zeros(2), k=3)
+        with pytest.raises(TypeError, match="k sets a shape"):
+            samplers.expected_counts(np.zeros(2), k=1.0)
+        with pytest.raises(ValueError, match="all -inf"):
+            samplers.expected_counts(np.full(2, -INF), k=1)

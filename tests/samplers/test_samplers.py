@@ -510,3 +510,90 @@ class TestMining:
             samplers.mine_mixed(key, jnp.zeros(3), k=1, hard_share=2)
         with pytest.raises(ValueError, match="k = 3 distinct"):
             samplers.mine_mixed(key, jnp.array([0.0, 1.0, -INF]), k=3, hard_share=0.3)
+
+
+class TestIntegers:
+    """Ids, labels and positions of any integer type: nothing wraps."""
+
+    def test_hits_of_64_bits(self):
+        ids = np.array([5, 7])
+        assert not np.any(~np.asarray(samplers.no_accidental_hits(ids, ids + 2**32)))
+        assert samplers.no_accidental_hits(ids + 2**40, ids + 2**40).tolist() == [[False, True], [True, False]]
+        signed, unsigned = np.array([-1, 2**53]), np.array([2**64 - 1, 2**53 + 1], np.uint64)
+        assert np.all(samplers.no_accidental_hits(signed, unsigned))
+
+    @pytest.mark.parametrize("bad", [2**32 + 3, -(2**32) + 3, 2**31])
+    def test_log_prob_refuses_what_would_wrap_into_range(self, bad):
+        with pytest.raises(ValueError, match=rf"ids must be in \[0, 9\], got {bad}"):
+            samplers.log_prob(np.zeros(10), np.array([bad]))
+
+    def test_log_prob_of_traced_narrow_ids(self):
+        found = jax.jit(samplers.log_prob)(jnp.zeros(1000), jnp.array([-1, 7, 127], jnp.int8))
+        np.testing.assert_allclose(found, [np.nan, -np.log(1000), -np.log(1000)], rtol=1e-6)
+
+    @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64])
+    @pytest.mark.parametrize("anchor", [0, 2, 4, 100, 127])
+    def test_window_of_every_type(self, dtype, anchor):
+        expected = oracle.exclusion_window(300, anchor, 130)
+        anchors = np.asarray(anchor, dtype)
+        np.testing.assert_array_equal(samplers.exclusion_window(300, anchors, width=130), expected)
+        traced = jax.jit(lambda a: samplers.exclusion_window(300, a, width=130))(jnp.asarray(anchors))
+        np.testing.assert_array_equal(traced, expected)
+
+    @pytest.mark.parametrize("anchor", [-(2**31), 2**31 - 1, -(2**31) + 3])
+    def test_window_at_the_ends_of_the_type(self, anchor):
+        for width in (1, 2**31 - 1):
+            expected = [abs(i - anchor) <= width for i in range(5)]
+            assert samplers.exclusion_window(5, anchor, width=width).tolist() == expected
+            traced = jax.jit(lambda a, w: samplers.exclusion_window(5, a, width=w))(jnp.int32(anchor), jnp.int32(width))
+            assert traced.tolist() == expected
+
+    def test_window_refuses_and_traced_negative_width_excludes_nothing(self):
+        with pytest.raises(ValueError, match="anchors must be in"):
+            samplers.exclusion_window(5, 2**32 + 2, width=1)
+        with pytest.raises(TypeError, match="width must be integers"):
+            samplers.exclusion_window(5, 2, width=1.5)
+        assert not jax.jit(lambda w: samplers.exclusion_window(5, 2, width=w))(-1).any()
+
+
+class TestDomains:
+    """Outside a domain: an error that blames the right argument, NaN where traced."""
+
+    @pytest.mark.parametrize(
+        ("call", "match"),
+        [
+            (lambda: samplers.from_scores(np.float32([1e38, 0]), temperature=1e-3), "scores / temperature overflows"),
+            (lambda: samplers.from_scores([np.nan, 0.0], temperature=1.0), "scores hold NaN"),
+            (lambda: samplers.gibbs(np.float32([1e38, 2e38]), sharpness=100.0), r"sharpness \* distance overflows"),
+            (lambda: samplers.gibbs([np.nan, 0.0], sharpness=1.0), "distance holds NaN"),
+            (lambda: samplers.maxent(np.float32([[1e38]]), np.float32([1e38])), "features @ multipliers overflows"),
+            (lambda: samplers.power(np.float32([2.0, 3.0]), exponent=np.float32(3e38)), r"exponent \* log counts over"),
+            (lambda: samplers.mix([0.0], [np.nan], rate=0.5), "log_weights_b hold NaN"),
+            (lambda: samplers.power(np.ones(3), exponent=np.ones(3)), "exponent of shape"),
+            (lambda: samplers.gibbs(np.ones(3), sharpness=np.ones(3)), "sharpness of shape"),
+            (lambda: samplers.from_scores(np.ones(3), temperature=np.ones(3)), "temperature of shape"),
+            (lambda: samplers.mix_uniform(np.ones(3), rate=np.full(3, 0.5)), "rate of shape"),
+            (lambda: samplers.semi_hard(1.0, [1.0, 2.0], margin=np.ones(2)), "margin must be a single number"),
+        ],
+    )
+    def test_blame(self, call, match):
+        with pytest.raises(ValueError, match=match):
+            call()
+
+    def test_traced_counts_outside_give_nan(self):
+        found = jax.jit(lambda c: samplers.power(c, exponent=0.5))(jnp.array([-1.0, np.nan, 0.0, 1.0]))
+        np.testing.assert_array_equal(found, [np.nan, np.nan, -INF, 0.0])
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_no_warning_of_numpy(self, dtype):
+        with pytest.raises(ValueError, match="got nan"):
+            samplers.power(np.array([1.0, np.nan], dtype), exponent=1.0)
+
+    def test_traced_nan_row_gives_no_id(self, key):
+        w = jnp.array([[0.0, np.nan, 1.0, 2.0], [0.0, 1.0, 2.0, -INF]])
+        drawn = jax.jit(lambda w: samplers.draw_without_replacement(jax.random.clone(key), w, 2))(w)
+        mined = jax.jit(lambda w: samplers.mine_mixed(key, w, k=2, hard_share=0.5))(w)
+        for ids in (drawn, mined):
+            assert ids[0].tolist() == [-1, -1]
+            assert np.all(np.asarray(ids[1]) >= 0)
