@@ -86,8 +86,9 @@ def test_ids_outside_are_named_and_not_cut(wrong):
         _checks.as_ids("ids", [3, wrong], high=10)
 
 
-def test_ids_traced_keep_their_type():
-    assert jax.jit(lambda i: _checks.as_ids("ids", i, high=2))(jnp.array([5], jnp.int16)).dtype == jnp.int16
+@pytest.mark.parametrize(("given", "kept"), [("int16", "int32"), ("uint8", "int32"), ("uint32", "uint32")])
+def test_traced_ids_keep_their_type_or_become_int32(given, kept):
+    assert jax.jit(lambda i: _checks.as_ids("ids", i, high=2))(jnp.array([5], given)).dtype == kept
     with pytest.raises(TypeError, match="must be integers"):
         jax.jit(lambda i: _checks.as_ids("ids", i, high=2))(jnp.array([5.0]))
 
