@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from nsx._types import Array, ArrayLike, Float
 from nsx.poincare._ball import held_inside
-from nsx.poincare._functions import arcsinh_ratio, capped, tanh_ratio
+from nsx.poincare._functions import arcsinh_ratio, capped, tanh_ratio, unit_and_size
 from nsx.poincare._points import dot, gap, prepare, require_inside, square_norm
 
 
@@ -142,9 +142,12 @@ def rotate(x: Array, y: Array, v: Array, c: Array) -> Array:
     gap_y = gap(y, c)
     square = c * square_norm(total)
 
-    def turn(w: Array) -> Array:
-        """The plane's generator K; c comes in first, so that nothing overflows at c = 0."""
-        return x * dot(c * total, w) - total * dot(c * x, w)
+    unit, size = unit_and_size(v)  # a rotation is linear, and the products of a unit with points do not overflow
 
-    turned = turn(v)
-    return v + 2 * ((gap_x + gap_y + square) / 2 * turned + turn(turned)) / (gap_x * gap_y + square)
+    def turn(w: Array) -> Array:
+        """The generator K of rotations in the plane of x and y."""
+        return x * (c * dot(total, w)) - total * (c * dot(x, w))
+
+    turned = turn(unit)
+    change = 2 * ((gap_x + gap_y + square) / 2 * turned + turn(turned)) / (gap_x * gap_y + square)
+    return v + size * change
