@@ -168,7 +168,7 @@ def test_long_chains_are_rounded_once(name):
     score = sequences.crf_log_score(u, a, best.labels)
     exact = oracle.long_log_normalizer(u, a)
     exact_score = oracle.long_score(u, a, np.asarray(best.labels))
-    np.testing.assert_allclose(log_z, float(exact), rtol=2 * EPS)
+    np.testing.assert_allclose(log_z, float(exact), rtol=2 * EPS + len(u) * 2.0**-64)  # the oracle rounds too
     np.testing.assert_allclose(best.log_score, exact_score, rtol=2 * EPS, atol=EPS)
     np.testing.assert_allclose(score, exact_score, rtol=2 * EPS, atol=EPS)
     assert score <= best.log_score <= log_z
