@@ -62,20 +62,24 @@ def enter(message: Double, pairwise: Array) -> Double:
     ahead = (message.head[:, None] - best.head[None, :]) + (message.tail[:, None] - best.tail[None, :])
     share = jnp.exp(ahead + (pairwise - step[None, :]))
     others = jnp.sum(jnp.where(label[:, None] == winner[None, :], 0, share), axis=0)
-    entered = add(add(best, step, units=ABOVE), log_one_plus(others), units=ABOVE)
+    one = jnp.where(closed, jnp.asarray(2, others.dtype), 1)
+    entered = add(add(best, step, units=ABOVE), log_one_plus(others, one), units=ABOVE)
     return select(closed, Double(jnp.full_like(largest, -jnp.inf), jnp.zeros_like(largest)), entered)
 
 
 @jax.custom_jvp
-def log_one_plus(x: Array) -> Array:
-    """log(1 + x) for x >= 0, good for small x too (Kahan): in a loop on a CPU twice as fast as `jnp.log1p`."""
-    rounded = 1 + x
-    lost = rounded == 1
-    return jnp.where(lost, x, jnp.log(rounded) * (x / jnp.where(lost, 1, rounded - 1)))
+def log_one_plus(x: Array, one: Array) -> Array:
+    """log(1 + x) for x >= 0, good for small x too (Kahan): in a loop on a CPU twice as fast as `jnp.log1p`.
+
+    `one` is 1 as a value of the run: for a constant the compiler would take (1 + x) - 1 to be x.
+    """
+    rounded = one + x
+    lost = rounded == one
+    return jnp.where(lost, x, jnp.log(rounded) * (x / jnp.where(lost, 1, rounded - one)))
 
 
 @log_one_plus.defjvp
-def _log_one_plus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _log_one_plus_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     return log_one_plus(*primals), tangents[0] / (1 + primals[0])
 
 

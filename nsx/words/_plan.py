@@ -96,7 +96,7 @@ def sgns_plan(
         threshold: t of the subsampling, a share of the tokens; None keeps every token.
         sentence: integer label of the sentence of each token, shape `(n,)`; no window crosses a change of label. None
             is one long sentence.
-        block_size: tokens a block, at least the window; None is 16, or what the window or a stable step asks.
+        block_size: tokens per block, at least the window; None is 16, or what the window or a stable step asks.
         blocks_per_step: blocks whose updates are summed; None takes as many as keep the step stable, at most 64.
         noise_per_block: noise draws shared by a block; None is 32, or 2 block_size where that is more.
 
