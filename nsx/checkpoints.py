@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from nsx._checks import require_count
 from nsx._types import Array, PyTree
 
 FULL = ("No space left", "File too large", "quota exceeded", "RESOURCE_EXHAUSTED")  # how storage says that it is full
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of what is being written
 LOCK = ".training.lock"  # stays in the folder; the system drops the lock on it when its process ends, however it does
 
 
@@ -60,7 +62,7 @@ class Checkpoints(NamedTuple):
             yield
             return
         with _locked(folder):
-            _manager(self, cleanup=True).close()
+            _clear_leftovers(folder)
             yield
 
     def restore(self, run: str, start: PyTree) -> tuple[PyTree, list[float]]:
@@ -133,14 +135,19 @@ def _folder(checkpoints: Checkpoints) -> Path:
     return folder
 
 
-def _manager(checkpoints: Checkpoints, *, cleanup: bool = False) -> Any:
-    """Open the folder; with cleanup, what an interrupted save left behind is cleared away, which needs the lock."""
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a killed run was writing. Orbax would do so in the background, beside the next save."""
+    for path in folder.iterdir():
+        if UNFINISHED in path.name:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _manager(checkpoints: Checkpoints) -> Any:
+    """Open the folder."""
     require_count("every", checkpoints.every)
     require_count("keep", checkpoints.keep)
     ocp = _orbax()
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=checkpoints.keep, enable_async_checkpointing=False, cleanup_tmp_directories=cleanup
-    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=checkpoints.keep, enable_async_checkpointing=False)
     folder = _folder(checkpoints)
     try:
         return ocp.CheckpointManager(folder, options=options, item_names=("state", "about"))

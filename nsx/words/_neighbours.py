@@ -12,7 +12,6 @@ from nsx._checks import as_float, as_ids, require_count
 from nsx._types import Array, ArrayLike, Float, Int
 
 QUERIES_AT_ONCE = 128
-SQUARED_SAFELY = 1e-15  # the square of a number between this and its inverse is an ordinary float32
 
 
 class Neighbours(NamedTuple):
@@ -132,11 +131,19 @@ def _unit(vectors: ArrayLike) -> Array:
     vectors = as_float("vectors", vectors)
     if vectors.ndim != 2:
         raise ValueError(f"vectors must have shape (v, d), one row per word, got {vectors.shape}.")
-    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
-    extreme = (size > 1 / SQUARED_SAFELY) | ((size > 0) & (size < SQUARED_SAFELY))
-    vectors = vectors / jnp.where(extreme, size, 1)
+    vectors = _squared_safely(vectors)
     norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / jnp.where(norm == 0, 1, norm)
+
+
+def _squared_safely(vectors: Array) -> Array:
+    """The vectors, those whose squares would leave the range of their type brought near 1 by a power of 2."""
+    exponent = jnp.finfo(vectors.dtype).maxexp
+    large = 2.0 ** (exponent // 2 - 14)
+    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    down = jnp.where(size > large, 2.0 ** (-exponent * 3 // 4), 1)
+    up = jnp.where(size < 1 / large, 2.0 ** (exponent * 3 // 4), 1)
+    return vectors * (down * up).astype(vectors.dtype)
 
 
 def _looked_up(unit: Array, ids: Array) -> Array:

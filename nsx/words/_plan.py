@@ -96,7 +96,7 @@ def sgns_plan(
         threshold: t of the subsampling, a share of the tokens; None keeps every token.
         sentence: integer label of the sentence of each token, shape `(n,)`; no window crosses a change of label. None
             is one long sentence.
-        block_size: tokens a block, at least the window; None is 16, or what the window or a stable step asks.
+        block_size: tokens per block, at least the window; None is 16, or what the window or a stable step asks.
         blocks_per_step: blocks whose updates are summed; None takes as many as keep the step stable, at most 64.
         noise_per_block: noise draws shared by a block; None is 32, or 2 block_size where that is more.
 
@@ -172,7 +172,8 @@ def _sentences(sentence: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray
 def _keep(counts: np.ndarray, threshold: float | None) -> np.ndarray:
     if threshold is None:
         return np.ones(counts.shape)
-    return np.asarray(keep_probability(counts / np.sum(counts), threshold=threshold), np.float64)
+    with jax.ensure_compile_time_eval():
+        return np.asarray(keep_probability(counts / np.sum(counts), threshold=threshold), np.float64)
 
 
 def _noise_law(counts: np.ndarray, exponent: float, log_weights: ArrayLike | None) -> ArrayLike:
@@ -190,7 +191,8 @@ def _most_tokens(kept: np.ndarray, log_weights: ArrayLike, rate: float, negative
     context, each times w + 1, in expectation; rate is learning rate times w + 1.
     """
     frequency = kept / np.sum(kept)
-    noise = np.asarray(probabilities(log_weights))
+    with jax.ensure_compile_time_eval():
+        noise = np.asarray(probabilities(log_weights))
     as_word = (MOST_LOAD / rate / (1 + negatives) - 1) / np.max(frequency)
     as_context = (MOST_LOAD / rate - 1 - negatives / 2) / np.max(frequency + negatives * noise)
     return int(max(1, min(as_word, as_context, 1e9)))

@@ -57,7 +57,7 @@ def fit_sgns(key, counts, negatives, exponent, learning_rate):
 
 
 def a_block():
-    return words.Block(jnp.array([0, 1, 2, 1]), jnp.array([1, 1]), jnp.array([1, 0]))
+    return words.Block(jnp.array([1, 0, 2, 1]), jnp.array([1, 1]), jnp.array([1, 0]))
 
 
 def block_loss(word, context, noise_ids, negatives):
@@ -77,7 +77,9 @@ def common(word, context):
 
 
 def a_plan():
-    return words.sgns_plan(TOKENS, vocabulary_size=3, window=1, threshold=None, epochs=2, negatives=2)
+    """A plan is made on the host, before anything is traced."""
+    with jax.ensure_compile_time_eval():
+        return words.sgns_plan(TOKENS, vocabulary_size=3, window=1, threshold=None, epochs=2, negatives=2)
 
 
 def sgns_plan(tokens, sentence):
