@@ -117,12 +117,8 @@ def audit(
     # what they have in common, and each by itself
     joined = [_joined(of_one) for of_one in parts]
     common = _common(slabs, options, joined[0], temperature)
-    row_bytes = problem.candidates.shape[1] * np.dtype(np.float32).itemsize
-    evidence = [
-        evidence_of(proposal.name, proposal.assumes, found, common)
-        for proposal, found in zip(proposals, joined, strict=True)
-    ]
-    memory = [batch_size * row_bytes * (1 if proposal.shared else options.k[-1]) for proposal in proposals]
+    evidence = [evidence_of(p.name, p.assumes, found, common) for p, found in zip(proposals, joined, strict=True)]
+    memory = [_memory(proposal, problem, options, batch_size) for proposal in proposals]
     return Report(
         about=describe(problem),
         proposals=tuple(_row(of_one, size, common) for of_one, size in zip(evidence, memory, strict=True)),
@@ -133,6 +129,12 @@ def audit(
         num_anchors=common.num_anchors,
         recommendation=recommendation(evidence, common),
     )
+
+
+def _memory(proposal: Proposal, problem: Problem, options: Options, batch_size: int) -> int:
+    """Bytes of the negatives' vectors in a training step, float32: k per pair, or one batch shared by all."""
+    vectors = batch_size if proposal.shared else batch_size * options.k[-1]
+    return vectors * problem.candidates.shape[1] * np.dtype(np.float32).itemsize
 
 
 def _row(evidence: Evidence, memory: int, common: Common) -> ProposalAudit:
@@ -218,15 +220,15 @@ def _joined(parts: Sequence[Statistics]) -> Statistics:
 
 def _common(slabs: Slabs, options: Options, found: Statistics, temperature: float) -> Common:
     """What all proposals are seen against; any of them knows the full gradient."""
-    problem, chosen = slabs.problem, slabs.chosen
-    group = np.unique(problem.anchors[chosen], axis=0, return_inverse=True)[1].ravel()
+    anchors = slabs.problem.anchors
+    group = np.unique(anchors[slabs.chosen], axis=0, return_inverse=True)[1].ravel()
     several = int(np.sum(np.bincount(group) > 1))
     return Common(
         options=options,
         group=group,
         criterion="drift" if several >= 2 else "bias",
-        whole=len(chosen) == len(problem.anchors),
-        labelled=problem.anchor_labels is not None,
+        whole=len(slabs.chosen) == len(anchors),
+        labelled=slabs.problem.anchor_labels is not None,
         vanished=_vanished(found, temperature),
     )
 

@@ -65,7 +65,8 @@ def _of_one_type(name: str, values: np.ndarray) -> np.ndarray:
     if len(kinds) > 1:
         raise TypeError(f"{name} must be all integers or all strings, got values of several types.")
     if kinds == {"integer"}:
-        low, high = min(values), max(values)
+        low = min(values)
+        high = max(values)
         if low < -(2**63) or high >= 2**64 or (low < 0 and high >= 2**63):
             raise TypeError(f"{name} holds integers beyond 64 bits: save them as strings.")
         return values.astype(np.int64 if high < 2**63 else np.uint64)

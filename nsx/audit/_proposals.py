@@ -265,10 +265,12 @@ def _ann(request: Request) -> Proposal:
 
 
 def _weights(request: Request) -> Proposal:
-    name, key, weights = request.name, request.parameter, request.weights
-    if key not in weights:
-        raise ValueError(f"{name}: no log-weights under {key!r}; there are {', '.join(sorted(weights)) or 'none'}.")
-    law = as_numbers(name, weights[key]).astype(np.float32)
+    name = request.name
+    key = request.parameter
+    if key not in request.weights:
+        known = ", ".join(sorted(request.weights)) or "none"
+        raise ValueError(f"{name}: no log-weights under {key!r}; there are {known}.")
+    law = as_numbers(name, request.weights[key]).astype(np.float32)
     shapes = (len(request.problem.candidates),), (len(request.problem.anchors), len(request.problem.candidates))
     if law.shape not in shapes:
         raise ValueError(f"{name}: log-weights must have shape {shapes[0]} or {shapes[1]}, got {law.shape}.")

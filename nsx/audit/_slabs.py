@@ -52,7 +52,8 @@ def plan_slabs(key: Array, problem: Problem, temperature: float, options: Option
     """Choose pairs and the size of slabs; ValueError where the scores are beyond float32."""
     scale = _scale(problem, temperature)
     chosen = _chosen(key, len(problem.anchors), max_pairs)
-    pool = Pool(jnp.asarray(problem.candidates) / scale, _on_device(problem.candidate_labels))
+    candidates = problem.candidates if scale == 1 else problem.candidates / scale  # a large table is not copied
+    pool = Pool(jnp.asarray(candidates), _on_device(problem.candidate_labels))
     num_candidates, dimension = problem.candidates.shape
     drawn = options.replicates * options.k[-1] * dimension
     rows = max(1, min(_SLAB_ROWS, _ENTRIES // num_candidates, _GATHERED // drawn))
@@ -61,10 +62,10 @@ def plan_slabs(key: Array, problem: Problem, temperature: float, options: Option
 
 def iterate(slabs: Slabs) -> Iterator[Piece]:
     """One slab after the other, all of one shape so that one program serves them."""
-    problem, chosen, rows = slabs.problem, slabs.chosen, slabs.rows
-    for start in range(0, len(chosen), rows):
-        pairs = chosen[start : start + rows]
-        padded = np.concatenate([pairs, np.repeat(pairs[-1:], rows - len(pairs))])
+    problem = slabs.problem
+    for start in range(0, len(slabs.chosen), slabs.rows):
+        pairs = slabs.chosen[start : start + slabs.rows]
+        padded = np.concatenate([pairs, np.repeat(pairs[-1:], slabs.rows - len(pairs))])
         labels = None if problem.anchor_labels is None else problem.anchor_labels[padded]
         slab = Slab(
             anchors=jnp.asarray(problem.anchors[padded]) * slabs.scale,

@@ -195,7 +195,9 @@ def slab_statistics(
     found = target(slab, pool, temperature, options.hard_share)
     log_q = log_law(found, log_weights, shared)
     draws = draw(key, found, pool, log_q, options)
-    full, plain, corrected = [], [], []
+    full: list[FullGradient] = []
+    plain: list[Moments] = []
+    corrected: list[Moments] = []
     for k in options.k:
         full.append(full_gradient(found, slab, pool, options.loss, k))
         first = Draws(*(part[:, :, :k] for part in draws))

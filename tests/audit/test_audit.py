@@ -400,3 +400,10 @@ def test_errors_are_those_of_anchors_and_not_of_pairs(key):
         errors.append([side.bias[0].standard_error for side in (row.plain, row.corrected)])
     ratios = np.divide(*errors)
     assert np.all((ratios > 0.75) & (ratios < 1.35)), ratios
+
+
+def test_memory_is_that_of_the_negatives_of_a_step(key):
+    problem = small(counts=COUNTS)
+    proposals = [named_proposal(name, problem) for name in ("uniform", "in-batch")]
+    report = audit(key, problem, proposals, temperature=TAU, k=(2,), replicates=8, batch_size=100)
+    assert [row.memory for row in report.proposals] == [100 * 2 * DIMENSION * 4, 100 * DIMENSION * 4]
