@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from nsx._checks import require_count
 from nsx._epochs import in_place
 from nsx._rows import Axes, add, locate, place_rows, require_shared, scan_steps, settle, take, zero_count
-from nsx._types import Array, Key
+from nsx._types import Array, DTypeLike, Key
 from nsx.hierarchies._geometries import Geometry, Scale, working_type
 from nsx.hierarchies._negatives import NoiseLaw, draw_negatives
 from nsx.hierarchies._plan import Plan
@@ -50,7 +50,7 @@ def init(
     plan: Plan,
     *,
     dimension: int = 10,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     mesh: Mesh | None = None,
 ) -> State:
     r"""Points near the origin.
@@ -86,7 +86,7 @@ def init(
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
-def _start(key: Array, shape: tuple[int, int], dtype: jnp.dtype, mesh: Mesh | None) -> Array:
+def _start(key: Array, shape: tuple[int, int], dtype: DTypeLike, mesh: Mesh | None) -> Array:
     return place_rows(jax.random.uniform(key, shape, dtype, minval=-SPREAD, maxval=SPREAD), mesh)
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import require_in_range, require_positive
-from nsx._types import Array
+from nsx._types import Array, DTypeLike
 from nsx.poincare import lorentz_distance, lorentz_project
 
 UNROLLED = 16  # coordinates added in one pass
@@ -294,7 +294,7 @@ def _squares_apart(place: Array, anchors: Array) -> Array:
     """Squared differences to every node, `(b, n)`, summed coordinate by coordinate: one long loop each."""
     own = place[:, anchors]
 
-    def add(i: int, total: Array) -> Array:
+    def add(i: int | Array, total: Array) -> Array:
         return total + (own[i][:, None] - place[i][None]) ** 2
 
     start = jnp.zeros((anchors.size, place.shape[1]), place.dtype)
@@ -328,6 +328,6 @@ def _cap(x: Array, limit: Array | float) -> Array:
     return jnp.where(long, wide * shift * (limit / jnp.where(long, norm, 1)), wide).astype(x.dtype)
 
 
-def working_type(dtype: jnp.dtype) -> jnp.dtype:
+def working_type(dtype: DTypeLike) -> DTypeLike:
     """What points are worked with in: half precision is only stored."""
     return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype

@@ -72,7 +72,7 @@ def draw_negatives(word: Array, law: NoiseLaw, anchors: Array) -> Array:
     gaps = law.gap[anchors].T  # anchors last: each comparison below is one long loop
     widths = None if law.width is None else law.width[anchors].T
 
-    def pass_gap(i: int, place: Array) -> Array:
+    def pass_gap(i: int | Array, place: Array) -> Array:
         return place + jnp.where(gaps[i][None] <= drawn, 1 if widths is None else widths[i][None], 0)
 
     place = jax.lax.fori_loop(0, gaps.shape[0], pass_gap, drawn, unroll=8)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from nsx._checks import require_count
 from nsx._epochs import Store, fingerprint, require_finite_loss, run_epochs
 from nsx._rows import trim_rows
-from nsx._types import Array, ArrayLike, Float, Int, Key
+from nsx._types import Array, ArrayLike, DTypeLike, Float, Int, Key
 from nsx.hierarchies._epoch import Info, State, epoch_in_place, init
 from nsx.hierarchies._geometries import Geometry
 from nsx.hierarchies._plan import Plan
@@ -49,7 +49,7 @@ def train(
     burn_in_rate: Float[ArrayLike, ""] = 0.1,
     dampening: float = 0.75,
     log_weights: Float[ArrayLike, " n"] | None = None,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     progress: Callable[[int, Info], object] | None = None,
     mesh: Mesh | None = None,
     checkpoints: Store | None = None,

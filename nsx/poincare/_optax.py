@@ -96,11 +96,11 @@ def riemannian_sgd(
         rate = _rate(learning_rate, state.count)
         count = optax.safe_increment(state.count)
 
-        def plain(g: Array, x: Array) -> Array:
+        def plain(g: ArrayLike, x: ArrayLike) -> Array:
             """The step of one array."""
             return _sgd_step(g, x, rate, curvature)
 
-        def moving(g: Array, m: Array, x: Array) -> tuple[Array, Array]:
+        def moving(g: ArrayLike, m: Array, x: ArrayLike) -> tuple[Array, Array]:
             """The step of one array, and its new velocity."""
             return _momentum_step(g, m, x, rate, momentum, curvature)
 
@@ -171,7 +171,7 @@ def riemannian_adam(
         rate = _rate(learning_rate, state.count)
         count = optax.safe_increment(state.count)
 
-        def moving(g: Array, m: Array, v: Array, x: Array) -> tuple[Array, Array, Array]:
+        def moving(g: ArrayLike, m: Array, v: Array, x: ArrayLike) -> tuple[Array, Array, Array]:
             """The step of one array, and its new moments."""
             return _adam_step(g, m, v, x, rate, count, decays, curvature)
 
@@ -231,7 +231,7 @@ def apply_updates(
     return jax.tree.map(hold, mask, moved)
 
 
-def _held(x: Array, curvature: ArrayLike) -> Array:
+def _held(x: ArrayLike, curvature: ArrayLike) -> Array:
     c, point = prepare(curvature, x=x)
     return held_inside(point, c).astype(x.dtype)
 
@@ -247,7 +247,7 @@ def _required_rate(learning_rate: ScalarOrSchedule) -> ScalarOrSchedule:
     return require_in_range("learning_rate", learning_rate, 0, float("inf"), open_high=True)
 
 
-def _rate(learning_rate: ScalarOrSchedule, count: Array) -> Array:
+def _rate(learning_rate: ScalarOrSchedule, count: Array) -> ArrayLike:
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
@@ -256,20 +256,20 @@ def _unzip(tree: PyTree, like: PyTree, parts: int) -> tuple[PyTree, ...]:
     return jax.tree.transpose(jax.tree.structure(like), jax.tree.structure((0,) * parts), tree)
 
 
-def _natural(g: Array, x: Array, curvature: ArrayLike) -> tuple[Array, Array, Array]:
+def _natural(g: ArrayLike, x: ArrayLike, curvature: ArrayLike) -> tuple[Array, Array, Array]:
     """Curvature, point and Riemannian gradient, in the precision in which they are worked with."""
     c, x, g = prepare(curvature, x=x, gradient=g)
     require_inside(c, x=x)
     return c, x, g * (gap(x, c) / 2) ** 2
 
 
-def _sgd_step(g: Array, x: Array, rate: Array, curvature: ArrayLike) -> Array:
+def _sgd_step(g: ArrayLike, x: ArrayLike, rate: ArrayLike, curvature: ArrayLike) -> Array:
     c, point, natural = _natural(g, x, curvature)
     return displacement(point, -_typed(rate, natural) * natural, c).astype(x.dtype)
 
 
 def _momentum_step(
-    g: Array, m: Array, x: Array, rate: Array, momentum: ArrayLike, curvature: ArrayLike
+    g: ArrayLike, m: Array, x: ArrayLike, rate: ArrayLike, momentum: ArrayLike, curvature: ArrayLike
 ) -> tuple[Array, Array]:
     c, point, natural = _natural(g, x, curvature)
     velocity = _typed(momentum, natural) * m.astype(natural.dtype) + natural
@@ -278,7 +278,7 @@ def _momentum_step(
 
 
 def _adam_step(
-    g: Array, m: Array, v: Array, x: Array, rate: Array, count: Array, decays: Decays, curvature: ArrayLike
+    g: ArrayLike, m: Array, v: Array, x: ArrayLike, rate: ArrayLike, count: Array, decays: Decays, curvature: ArrayLike
 ) -> tuple[Array, Array, Array]:
     c, point, natural = _natural(g, x, curvature)
     b1, b2, eps = (_typed(number, natural) for number in decays)

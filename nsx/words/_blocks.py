@@ -123,7 +123,7 @@ def _neighbourhoods(ids: Array, plan: SgnsPlan) -> Array:
 
 
 def block_loss(
-    embedding: Embedding, block: Block, noise_ids: Int[Array, " s"], *, negatives: Float[ArrayLike, ""]
+    embedding: Embedding, block: Block, noise_ids: Int[ArrayLike, " s"], *, negatives: Float[ArrayLike, ""]
 ) -> Float[Array, ""]:
     r"""SGNS loss of a block, summed over its pairs, with s noise draws shared by all of them.
 
@@ -166,7 +166,7 @@ def block_loss(
 def block_update(
     embedding: Embedding,
     block: Block,
-    noise_ids: Int[Array, " s"],
+    noise_ids: Int[ArrayLike, " s"],
     *,
     negatives: Float[ArrayLike, ""],
     learning_rate: Float[ArrayLike, ""],
@@ -237,7 +237,7 @@ class _Scored(NamedTuple):
     weight: Array
 
 
-def _scored(embedding: Embedding, block: Block, noise_ids: Array, negatives: ArrayLike) -> _Scored:
+def _scored(embedding: Embedding, block: Block, noise_ids: ArrayLike, negatives: ArrayLike) -> _Scored:
     high = len(embedding.word)
     block = block._replace(ids=as_ids("block.ids", block.ids, high=high))
     rows = block_rows(block, as_ids("noise_ids", noise_ids, high=high))

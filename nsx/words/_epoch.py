@@ -13,7 +13,7 @@ from nsx._checks import require_count
 from nsx._epochs import in_place
 from nsx._rows import Axes, add, locate, place_rows, require_shared, scan_steps, take, zero_count
 from nsx._sums import read_wide, wide_count
-from nsx._types import Array, Key
+from nsx._types import Array, DTypeLike, Key
 from nsx.samplers import draw_alias
 from nsx.words._blocks import Block, Embedding, block_rows, sample_blocks, signed_loss, update_and_scores
 from nsx.words._plan import SgnsPlan
@@ -58,7 +58,7 @@ def sgns_init(
     plan: SgnsPlan,
     *,
     dimension: int = 100,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     mesh: Mesh | None = None,
 ) -> SgnsState:
     r"""Tables as word2vec starts them.
@@ -97,7 +97,7 @@ def sgns_init(
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
-def _start(key: Array, shape: tuple[int, int], dtype: jnp.dtype, mesh: Mesh | None) -> Embedding:
+def _start(key: Array, shape: tuple[int, int], dtype: DTypeLike, mesh: Mesh | None) -> Embedding:
     word = jax.random.uniform(key, shape, dtype, minval=-0.5 / shape[1], maxval=0.5 / shape[1])
     return Embedding(place_rows(word, mesh), place_rows(jnp.zeros(shape, dtype), mesh))
 

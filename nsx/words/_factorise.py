@@ -19,7 +19,7 @@ from nsx._checks import (
     require_in_range,
     require_positive,
 )
-from nsx._types import Array, ArrayLike, Float, Key
+from nsx._types import Array, ArrayLike, DTypeLike, Float, Key
 from nsx.words._counts import PairCounts
 from nsx.words._pmi import as_table, log_noise
 
@@ -120,7 +120,7 @@ def fit_sgns(
     num_steps: int = 100,
     learning_rate: float = 0.1,
     block_size: int | None = None,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Fit:
     r"""Vectors of dimension d that minimise the exact expected SGNS loss, by full-batch descent.
 
@@ -178,7 +178,7 @@ def fit_sgns(
     return _descend(key, table.astype(dtype), noise, rate, rank, num_steps, min(block_size, table.shape[0]))
 
 
-def _sum_type(dtype: jnp.dtype) -> jnp.dtype:
+def _sum_type(dtype: DTypeLike) -> DTypeLike:
     """The type that tables of this type are summed in."""
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype must be a floating type, got {dtype}.")

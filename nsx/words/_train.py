@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from nsx._epochs import Store, fingerprint, require_finite_loss, run_epochs
 from nsx._rows import trim_rows
-from nsx._types import Array, ArrayLike, Int, Key
+from nsx._types import Array, ArrayLike, DTypeLike, Int, Key
 from nsx.words._blocks import Embedding
 from nsx.words._epoch import SgnsInfo, SgnsState, epoch_in_place, sgns_init
 from nsx.words._plan import SgnsPlan, sgns_plan
@@ -35,7 +35,7 @@ def train_sgns(
     tokens: Int[ArrayLike, " n"] | SgnsPlan,
     *,
     dimension: int = 100,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     progress: Callable[[int, SgnsInfo], object] | None = None,
     mesh: Mesh | None = None,
     checkpoints: Store | None = None,
