@@ -64,8 +64,8 @@ CLAIM = Claim(
             says="It leads to smaller norms for frequent words and relatively larger norms for rare words.",
         ),
     ),
-    finding="Dropping begins at 2.618 t. On real text more than half of the tokens go; frequent words lose half of their "
-    "norm, but stay longer than rare ones. On a text of this size no effect on rare pairs is resolved.",
+    finding="Dropping begins at 2.618 t. On real text more than half of the tokens go; frequent words lose half of "
+    "their norm, but stay longer than rare ones. On a text of this size no effect on rare pairs is resolved.",
     references=("mikolov2013distributed", "levy2015improving", "schakel2015measuring"),
 )
 VOCABULARY = 60

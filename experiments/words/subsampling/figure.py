@@ -36,18 +36,17 @@ def pairs_between_bins(ax: Axes, data: Data) -> None:
     before: counted (95 % bars) and the product of the new frequencies (black). Rare words gain pairs, as windows close
     over the gaps.
     """
-    from experiments.words.subsampling import BINS, blocks_before, expected_blocks
+    from experiments.words.subsampling import blocks_before, expected_blocks
 
-    names = ("frequent", "middling", "rare")
+    names = "fmr"
     rows, columns = np.triu_indices(len(names))
     x = np.arange(len(rows))
     before = blocks_before(data)[rows, columns]
     theory_points(ax, x, expected_blocks(data)[rows, columns] / before)
     measured_points(ax, x, data.planted.blocks[:, rows, columns] / before, name="planted words", label=False)
     reference_line(ax, 1.0)
-    labels = [f"{names[i]}\n{names[j]}" for i, j in zip(rows, columns, strict=True)]
-    ax.set_xticks(x, labels, fontsize=7.5)
-    ax.set(xlabel=f"bins of the two words ({', '.join(map(str, np.diff(BINS)))} words)", ylabel="pairs after / before")
+    ax.set_xticks(x, [f"{names[i]} {names[j]}" for i, j in zip(rows, columns, strict=True)])
+    ax.set(xlabel="bins: frequent, middling, rare words", ylabel="pairs after / before")
     ax.set(title="Pairs that are left")
 
 
