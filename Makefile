@@ -5,12 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# compiled programs are kept between runs; an existing setting is honoured
-export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
-export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
-
-.PHONY: help environment data reproduce report check test fuzz bench notebooks docs docs-check lint lock clean
+.PHONY: help environment data reproduce report check test test-peers fuzz bench notebooks docs docs-check lint lock clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -43,8 +38,11 @@ check: environment ## judge the committed results again
 test: environment ## the whole suite: lint, both precisions, every claim at its quick size
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
-	NSX_PRECISION=32 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not peers"
+	NSX_PRECISION=32 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not peers and not slow"
+
+test-peers: environment $(VENV)/peers/.installed ## nsx against other libraries, which have an environment of their own
+	$(VENV)/peers/bin/python -m pytest -q -m peers $(PEER_TESTS)
 
 fuzz: environment ## every public function over edge values; FUZZ=1000000 and NSX_SEED=1 for more
 	NSX_FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
@@ -52,10 +50,14 @@ fuzz: environment ## every public function over edge values; FUZZ=1000000 and NS
 bench: environment $(VENV)/peers/.installed ## race the peers, about half an hour on a quiet machine; BENCH=--quick: minutes
 	$(VENV)/peers/bin/python -m benchmarks $(BENCH)
 
-# the peers bring torch and much else, so they have an environment of their own
-$(VENV)/peers/.installed: pyproject.toml
+# the peers bring torch and much else, so they have an environment of their own; a newer torch may bring a GPU's
+# libraries too, several GB
+PEER_TESTS = tests/losses/test_peers_losses.py tests/poincare/test_peers_poincare.py
+$(VENV)/peers/.installed: pyproject.toml requirements.in
 	$(PYTHON) -m venv $(VENV)/peers
-	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[experiments,peers]'
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.in \
+	  pytest -e '.[experiments,peers]'
 	@touch $@
 
 notebooks: environment ## run the notebooks into build/notebooks/*.ipynb

@@ -51,7 +51,7 @@ def checks(result: dict[str, Any]) -> Iterator[str]:
     for c in result["checks"]:
         cells = (
             escape(c["name"]),
-            c["role"],
+            escape(c["role"]),
             f"{_report.SIGN[c['relation']]} {_report.number(c['predicted'])}",
             _report.number(c["measured"]),
             _report.number(c["margin"]),
@@ -63,13 +63,14 @@ def checks(result: dict[str, Any]) -> Iterator[str]:
 
 def badge(verdict: str) -> str:
     """The verdict as a coloured word."""
-    return f'<span class="verdict {verdict}">{verdict}</span>'
+    return f'<span class="verdict {escape(verdict)}">{escape(verdict)}</span>'
 
 
 def card(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> Iterator[str]:
     """A claim in the gallery."""
     shown, file = _report.headline(result), _claim.claims()[slug].relative_to(ROOT).as_posix()
-    yield f'<article class="claim" data-chapters="{" ".join(chapters(claim))}" data-verdict="{result["verdict"]}">'
+    verdict = escape(result["verdict"])
+    yield f'<article class="claim" data-chapters="{" ".join(chapters(claim))}" data-verdict="{verdict}">'
     yield f'<h2 id="{slug}"><a href="claims/{slug}.html">{slug.replace("_", " ")}</a></h2>'
     yield f"<p>{badge(result['verdict'])} <small>{escape(claim.source)}</small></p>"
     yield f'<a class="figure" href="claims/{slug}.html">{picture(slug)}</a>'
@@ -122,6 +123,7 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
     )
     controls = "".join(world(name, failed) for name, failed in result["controls"].items())
     size = ", ".join(f"{k} {v}" for k, v in result["size"].items() if k != "name")
+    run = f"Size {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}."
     name = file.relative_to(ROOT).as_posix()
     parts = [
         f"# {slug.replace('_', ' ')}\n",
@@ -133,8 +135,7 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
         "".join(checks(result)) + "\n",
         "*Theory* checks must hold; *chapter* checks take the chapter's sentence at its word.\n",
         f"## Worlds in which the claim is false\n\n<ul>{controls}</ul>\n",
-        f"<p>Size {result['size']['name']} ({escape(size)}), seed {result['seed']}, {result['dtype']}, "
-        f"{escape(str(result['device']))}. To run it again: <code>python -m experiments run {slug}</code></p>\n",
+        f"<p>{escape(run)} To run it again: <code>python -m experiments run {slug}</code></p>\n",
         "## The file {data-search-exclude}\n",
         f'``````{{.python title="{name}"}}\n{file.read_text(encoding="utf-8").rstrip()}\n``````\n',
     ]
@@ -153,7 +154,7 @@ def published() -> str:
         claim = described[slug]
         if chapters(claim) == ["published"]:
             lines += [
-                f"## {claim.source.removeprefix('published: ')}\n",
+                f"## {_report.plain(claim.source.removeprefix('published: '))}\n",
                 f"<p>{badge(found[slug]['verdict'])} {escape(claim.statement)} "
                 f'<a href="claims/{slug}.html">All about it</a></p>\n',
                 "".join(checks(found[slug])) + "\n",

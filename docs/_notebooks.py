@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from docs import ROOT, _pages
+from experiments import _compiled
+from experiments._files import write_atomically
 
 SOURCES = [ROOT / "notebooks" / f"{name}.py" for name in (
     "tour", "entropy_and_temperature", "auditing_a_sampler", "the_ball_and_the_game"
@@ -40,6 +42,7 @@ def run(source: Path, target: Path) -> None:
     import matplotlib.pyplot as plt
     import nbformat
 
+    _compiled.keep()
     notebook, space = jupytext.read(source), {"__name__": "__main__"}
     strict = (jax.numpy_rank_promotion("raise"), jax.debug_key_reuse(True), warnings.catch_warnings())
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
@@ -55,7 +58,7 @@ def run(source: Path, target: Path) -> None:
                 cell.outputs = list(outputs(cell.source, space, source.name))
         if left := list(Path(folder).iterdir()):
             raise ValueError(f"{source.name} leaves {left[0].name} behind: a notebook writes no file.")
-    nbformat.write(notebook, target)
+    write_atomically(target, nbformat.writes(notebook).encode())
 
 
 def outputs(code: str, space: dict[str, Any], name: str) -> Iterator[Any]:

@@ -42,8 +42,9 @@ def citation(fields: dict[str, str]) -> str:
     who = fields.get("author", fields.get("editor", "")).replace(" and ", "; ")
     where = next((fields[f] for f in ("journal", "booktitle", "publisher", "howpublished", "note") if f in fields), "")
     volume = f" {fields['volume']}" if "volume" in fields else ""
-    text = f"{who} ({fields.get('year', '')}). <cite>{html.escape(fields.get('title', ''))}</cite>. "
-    return text + html.escape(f"{where}{volume}") + (f", {fields['pages']}." if "pages" in fields else ".")
+    pages = f", {fields['pages']}" if "pages" in fields else ""
+    head = html.escape(f"{who} ({fields.get('year', '')}). ")
+    return f"{head}<cite>{html.escape(fields.get('title', ''))}</cite>. {html.escape(f'{where}{volume}{pages}.')}"
 
 
 def page() -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import fnmatch
+import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +58,11 @@ def command_list(_: argparse.Namespace) -> int:
 
 def command_run(args: argparse.Namespace) -> int:
     """Run claims with a progress bar, then a table of verdicts; 1 if anything is not as expected."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_claim.ROOT / ".cache" / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     import jax
 
-    from experiments import _devices, _run
+    from experiments import _compiled, _devices, _run
 
+    _compiled.keep()
     jax.config.update("jax_enable_x64", args.precision == 64)
     try:
         _devices.use(args.devices)
@@ -68,7 +70,8 @@ def command_run(args: argparse.Namespace) -> int:
         CONSOLE.print(f"[red]--devices:[/] {error}", soft_wrap=True)
         return 2
     slugs = select(args.claims)
-    outcomes, interrupted = [], False
+    outcomes = []
+    stopped = 0
     _run.require_writable(args.out)
     with progress_bar() as bar:
         task = bar.add_task(slugs[0], total=len(slugs))
@@ -80,9 +83,10 @@ def command_run(args: argparse.Namespace) -> int:
                 bar.update(task, advance=1, description=slugs[min(len(outcomes), len(slugs) - 1)])
                 if not bar.console.is_terminal:
                     bar.console.print(f"{outcome.slug}: {outcome.verdict or 'crashed'} ({cost(outcome)})")
-        except KeyboardInterrupt:
-            interrupted = True
-    return 130 if close_run(outcomes, args.out, interrupted) else int(any(o.problems for o in outcomes))
+        except KeyboardInterrupt as stop:
+            stopped = status_of(stop)
+    close_run(outcomes, args.out, interrupted=bool(stopped))
+    return stopped or int(any(o.problems for o in outcomes))
 
 
 def progress_bar() -> progress.Progress:
@@ -97,7 +101,7 @@ def cost(outcome: Any) -> str:
     return "up to date" if outcome.up_to_date else f"{outcome.seconds:.1f} s"
 
 
-def close_run(outcomes: list, out: Path, interrupted: bool) -> bool:
+def close_run(outcomes: list, out: Path, interrupted: bool) -> None:
     """Print the closing table and what went wrong."""
     grid = Table("claim", "verdict", "checks", "controls", "took")
     for o in outcomes:
@@ -115,25 +119,29 @@ def close_run(outcomes: list, out: Path, interrupted: bool) -> bool:
     CONSOLE.print(f"{stands} of {len(outcomes)} claims as expected; results in {os.path.relpath(out)}")
     if interrupted:
         CONSOLE.print("[red]interrupted[/]: what is listed above is complete; run again for the rest.")
-    return interrupted
 
 
 def command_draw(args: argparse.Namespace) -> int:
-    """Draw figures again from the saved data, without computing anything."""
+    """Draw figures again from the saved data, without computing anything; 1 where the data are not the result's."""
     from experiments import _run
 
     results = _report.read_results(args.out)
+    failed = False
     for slug in select(args.claims):
         if slug in results:
-            content = (args.out / f"{slug}.npz").read_bytes()
-            _run.draw(args.out, slug, _claim.load(slug), content, results[slug])
-            CONSOLE.print(f"drew {slug}")
-    return 0
+            try:
+                content = (args.out / f"{slug}.npz").read_bytes()
+                _run.draw(args.out, slug, _claim.load(slug), content, results[slug])
+                CONSOLE.print(f"drew {slug}")
+            except Exception as error:  # missing, another's, or of an older claim: say so, and go on
+                CONSOLE.print(f"{slug} is not drawn: {error}", style="red", markup=False, soft_wrap=True)
+                failed = True
+    return int(failed)
 
 
 def command_report(_: argparse.Namespace) -> int:
     """Rewrite paper_repro.md and the README's table from the results."""
-    from experiments._run import write_atomically
+    from experiments._files import write_atomically
 
     write_atomically(_report.REPORT, _report.compose().encode())
     write_atomically(_report.README, _report.readme().encode())
@@ -167,6 +175,7 @@ def command_vectors(args: argparse.Namespace) -> int:
     import numpy as np
 
     from experiments import _vectors, data
+    from experiments._files import write_atomically
 
     try:
         text = data.corpus(args.corpus, min_count=20)
@@ -175,8 +184,9 @@ def command_vectors(args: argparse.Namespace) -> int:
         return 1
     with CONSOLE.status(f"training on {text.ids.size:,} words, about a minute"):
         arrays = _vectors.pairs(text, seed=args.seed, dimension=64)
-    with args.file.open("wb") as file:
-        np.savez(file, **arrays)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(args.file, content.getvalue())
     CONSOLE.print(f"wrote {args.file.name}; now: python -m nsx audit {args.file.name}")
     return 0
 
@@ -243,7 +253,32 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if "out" in args:
         args.out = (args.out or default_out(args)).resolve()
-    return args.function(args)
+    try:
+        with stoppable():
+            return args.function(args)
+    except KeyboardInterrupt as stop:
+        CONSOLE.print("[red]interrupted[/]")
+        return status_of(stop)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Take SIGTERM as SIGINT: what is under way is left in order, and what it had begun is removed."""
+
+    def stop(number: int, _: Any) -> None:
+        """Interrupt what runs."""
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def status_of(stop: KeyboardInterrupt) -> int:
+    """The exit status that tells a shell which signal it was."""
+    return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from experiments import _claim
-from experiments._claim import GROUPS, ROOT, Check, Claim
+from experiments._claim import GROUPS, ROOT, Check, Claim, Verdict
 
 FIGURES = ROOT / "figures"
 REPORT = ROOT / "paper_repro.md"
@@ -24,20 +24,88 @@ TITLES = {
     "frontiers": "Frontiers (chapters 000, 003)",
     "published": "Published tables",
 }
+FIELDS = {
+    "claim": str,
+    "source": str,
+    "verdict": str,
+    "checks": list,
+    "controls": dict,
+    "size": dict,
+    "seed": int,
+    "dtype": str,
+    "device": str,
+    "versions": dict,
+    "data": str,
+}
 SIGN = {"equal": "=", "at most": "≤", "at least": "≥"}
 
 
 def read_results(folder: Path = FIGURES) -> dict[str, dict[str, Any]]:
-    """The results of a folder by claim; a file that is not a whole result is named, not skipped."""
+    """The results of a folder by claim; a file that is not a whole result is named, not skipped.
+
+    Raises:
+        SystemExit: with what is wrong with the file, and what to run.
+    """
     results = {}
     for slug in _claim.claims():
         path = folder / f"{slug}.json"
         if path.exists():
             try:
                 results[slug] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise SystemExit(f"{path} is not valid JSON ({error}); run: python -m experiments run {slug}") from None
+                fault = fault_of(results[slug])
+            except (OSError, ValueError, RecursionError) as error:
+                fault = f"it is not valid JSON ({error})"
+            if fault:
+                raise SystemExit(f"{path} is no result: {fault}; run: python -m experiments run {slug}")
     return results
+
+
+def fault_of(result: Any) -> str:
+    """What makes a value no result of a claim; "" where it is one."""
+    if not isinstance(result, dict):
+        return f"it holds {type(result).__name__}, not an object"
+    for field, wanted in FIELDS.items():
+        if not isinstance(result.get(field), wanted):
+            return f"{field!r} is missing or has another type"
+    if result["verdict"] not in get_args(Verdict):
+        return f"the verdict {result['verdict']!r} is none of {', '.join(get_args(Verdict))}"
+    if result["dtype"] not in ("float32", "float64"):
+        return f"the dtype {result['dtype']!r} is neither float32 nor float64"
+    if "name" not in result["size"]:
+        return "'size' has no name"
+    if not result["checks"]:
+        return "'checks' is empty"
+    if not all(
+        isinstance(names, list) and all(isinstance(n, str) for n in names) for names in result["controls"].values()
+    ):
+        return "'controls' are not lists of names"
+    return next(filter(None, map(fault_of_check, result["checks"])), "")
+
+
+def fault_of_check(check: Any) -> str:
+    """What makes a value no check; "" where it is one."""
+    if not isinstance(check, dict) or set(check) != {*Check._fields, "passed"}:
+        return f"a check has not the fields {', '.join(Check._fields)}, passed"
+    kinds = get_type_hints(Check)
+    for field in ("relation", "role"):
+        if check[field] not in get_args(kinds[field]):
+            return f"the {field} {check[field]!r} of a check is none of {', '.join(get_args(kinds[field]))}"
+    numbers = [check[field] for field in ("predicted", "measured", "margin")]
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers):
+        return f"a check has something else than numbers: {numbers}"
+    if not isinstance(check["name"], str) or not isinstance(check["passed"], bool):
+        return "a check has no name, or does not tell whether it passed"
+    return ""
+
+
+def plain(text: str) -> str:
+    """Text as Markdown shows it word for word, with nothing in it that HTML would take for a tag or a character."""
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
+def cell(text: str) -> str:
+    """Such text in a table, whose cells a bar would end."""
+    return plain(text).replace("|", r"\|")
 
 
 def described() -> dict[str, Claim]:
@@ -69,16 +137,14 @@ def table(slugs: list[str], claims: dict[str, Claim], results: dict[str, Any], *
         claim, result = claims[slug], results.get(slug)
         verdict = f"**{result['verdict']}**" if result else "not run"
         if not full:
-            yield f"| [`{slug}`](paper_repro.md#{slug}) | {claim.statement} | {verdict} |"
+            yield f"| [`{slug}`](paper_repro.md#{slug}) | {cell(claim.statement)} | {verdict} |"
         elif result:
             c = headline(result)
+            told = f"{cell(claim.statement)} | {cell(claim.source)} | {cell(c['name'])}"
             shown = f"{SIGN[c['relation']]} {number(c['predicted'])} | {number(c['measured'])}"
-            yield (
-                f"| [`{slug}`](#{slug}) {claim.statement} | {claim.source} | {c['name']} | {shown} "
-                f"| {verdict} | [figure](figures/{slug}.png) |"
-            )
+            yield (f"| [`{slug}`](#{slug}) {told} | {shown} | {verdict} | [figure](figures/{slug}.png) |")
         else:
-            yield f"| `{slug}` {claim.statement} | {claim.source} |  |  |  | {verdict} |  |"
+            yield f"| `{slug}` {cell(claim.statement)} | {cell(claim.source)} |  |  |  | {verdict} |  |"
 
 
 def section(slug: str, claim: Claim, result: dict[str, Any]) -> Iterator[str]:
@@ -86,23 +152,24 @@ def section(slug: str, claim: Claim, result: dict[str, Any]) -> Iterator[str]:
     file = _claim.claims()[slug].relative_to(ROOT).as_posix()
     keys = ", ".join(f"`{k}`" for k in claim.references)
     yield f"### {slug}\n"
-    yield f"{claim.statement}\n"
-    yield f"Source: {claim.source} ({keys}). Code: [`{file}`]({file}). Verdict: **{result['verdict']}**."
+    yield f"{plain(claim.statement)}\n"
+    yield f"Source: {plain(claim.source)} ({keys}). Code: [`{file}`]({file}). Verdict: **{result['verdict']}**."
     if claim.why:
-        yield f"\n{claim.why}"
+        yield f"\n{plain(claim.why)}"
     yield f"\n![{slug}](figures/{slug}.png)\n"
     yield "| check | whose | predicted | measured | margin | holds |"
     yield "|---|---|---|---|---|---|"
     for c in result["checks"]:
         yield (
-            f"| {c['name']} | {c['role']} | {SIGN[c['relation']]} {number(c['predicted'])} "
+            f"| {cell(c['name'])} | {c['role']} | {SIGN[c['relation']]} {number(c['predicted'])} "
             f"| {number(c['measured'])} | {number(c['margin'])} | {'yes' if c['passed'] else '**no**'} |"
         )
     yield "\nControls, worlds in which the claim is false, and the checks each of them fails:\n"
     for world, failed in result["controls"].items():
-        yield f"- {world}: {'; '.join(failed) or 'none (a check that fails above holds here)'}"
+        yield f"- {plain(world)}: {plain('; '.join(failed)) or 'none (a check that fails above holds here)'}"
     size = ", ".join(f"{k} {v}" for k, v in result["size"].items() if k != "name")
-    yield f"\nSize {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}.\n"
+    run = f"Size {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}."
+    yield f"\n{plain(run)}\n"
 
 
 def compose() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tempfile
 import time
 import traceback
@@ -21,6 +20,7 @@ import numpy as np
 
 from experiments import _claim, _stamp, _style, data
 from experiments._claim import Audit, Check, Claim
+from experiments._files import write_atomically
 
 
 class Outcome(NamedTuple):
@@ -47,21 +47,6 @@ class Outcome(NamedTuple):
             found.append(f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}")
         found += [f"no control overturns the check '{name}'" for name in self.audit.untested]
         return found + [f"the control '{name}' escapes every check" for name in self.audit.escaped]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to disk, then rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def require_writable(folder: Path) -> None:
@@ -143,7 +128,13 @@ def save(out: Path, slug: str, module: ModuleType, fields: NamedTuple, record: d
 
 
 def draw(out: Path, slug: str, module: ModuleType, content: bytes, record: dict[str, Any]) -> None:
-    """Draw a claim's figures from its saved data and its record."""
+    """Draw a claim's figures from its saved data and its record.
+
+    Raises:
+        ValueError: the data are not the record's: the figure would vouch for what it does not show.
+    """
+    if hashlib.sha256(content).hexdigest() != record["data"]:
+        raise ValueError(f"{slug}.npz is not the data of {slug}.json; run: python -m experiments run {slug}")
     checks = [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]]
     with jax.enable_x64(record["dtype"] == "float64"):
         fig = module.plot(unpack(module, content))

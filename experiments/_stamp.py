@@ -24,6 +24,7 @@ import jax
 
 from experiments import _claim, _devices
 from experiments._claim import ROOT
+from experiments._files import write_atomically
 
 FOLDER = ROOT / ".cache" / "claims"
 RUNNER = ("_claim.py", "_run.py", "_style.py", "nsx.mplstyle")
@@ -139,4 +140,5 @@ def put(out: Path, slug: str, made_from: str) -> None:
     stamp = place(out, slug)
     with contextlib.suppress(OSError):
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(json.dumps({"inputs": made_from, "results": results(out, slug)}))
+        content = json.dumps({"inputs": made_from, "results": results(out, slug)})
+        write_atomically(stamp, content.encode())

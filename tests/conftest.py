@@ -1,13 +1,5 @@
 """Strictness for every test: precision from the environment, no silent rank promotion, no reused key."""
 
-import os
-from pathlib import Path
-
-# compiled programs are kept between runs, as `make` does; an existing setting is honoured
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
 import matplotlib
 
 matplotlib.use("Agg")
@@ -15,8 +7,12 @@ matplotlib.use("Agg")
 import jax
 import pytest
 
+from experiments import _compiled
 from tests.helpers import PRECISION, SEED
+from tests.skips import pytest_make_collect_report as pytest_make_collect_report
+from tests.skips import pytest_runtest_makereport as pytest_runtest_makereport
 
+_compiled.keep()
 jax.config.update("jax_enable_x64", PRECISION == 64)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)

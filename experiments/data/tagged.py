@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data._cache import locate, read_all
+from experiments.data._cache import read_all, verified
 from experiments.data._sources import SOURCES
 
 _FOLDER = "pycantonese/data/hkcancor/"
@@ -31,7 +32,7 @@ class Tagged(NamedTuple):
 
 def hkcancor() -> Tagged:
     """The whole corpus: 58 conversations, in the order of their file names."""
-    with zipfile.ZipFile(locate(SOURCES["pycantonese"])) as archive:
+    with zipfile.ZipFile(io.BytesIO(verified(SOURCES["pycantonese"]))) as archive:
         members = sorted(m for m in archive.namelist() if m.startswith(_FOLDER) and m.endswith(".cha"))
     return join(file.decode() for file in read_all("pycantonese", members))
 

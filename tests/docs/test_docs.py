@@ -186,6 +186,24 @@ def test_a_source_without_a_chapter_is_an_error():
     assert _gallery.chapters(claim._replace(source="000 and 003, graphs")) == ["000", "003"]
 
 
+def test_what_a_result_says_is_text_and_no_tag():
+    bad = "<script>alert(1)</script> & |"
+    claim = _claim.Claim(bad, f"published: {bad}", (), why=bad)
+    check = _claim.Check(bad, 1.0, 1.0, 0.1, role=bad)._asdict() | {"passed": True}
+    result = {"verdict": bad, "checks": [check], "controls": {bad: [bad]}, "size": {"name": bad, bad: bad}}
+    result |= {"seed": 0, "dtype": bad, "device": bad}
+    page = "".join(_gallery.card("push_pull", claim, result)) + _gallery.claim_page("push_pull", claim, result)
+    assert page.count("&lt;script&gt;") > 12
+    assert "<script" not in page
+
+
+def test_verdict_and_precision_are_shown(soups):
+    for slug, result in _report.read_results().items():
+        words = soups[f"claims/{slug}.html"].get_text()
+        assert result["verdict"] in words
+        assert f"seed {result['seed']}, {result['dtype']}" in words
+
+
 def test_sources_and_docstrings_are_rewritten():
     entries = _sources.entries()
     assert all(fields.get("title") and fields.get("year") for fields in entries.values())

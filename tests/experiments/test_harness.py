@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from experiments import __main__ as cli
-from experiments import _claim, _report, _run, _stamp
+from experiments import _claim, _files, _report, _run, _stamp
 
 pytestmark = pytest.mark.slow  # the runner does not depend on the precision
 
@@ -106,20 +109,192 @@ def test_check_finds_disagreement(results, tmp_path, damage, message):
 
 def test_half_a_result_is_named_not_read(tmp_path):
     (tmp_path / f"{FAST}.json").write_text('{"claim": "x", "che')
-    with pytest.raises(SystemExit, match="not valid JSON"):
+    with pytest.raises(SystemExit, match="is no result: it is not valid JSON"):
         _report.read_results(tmp_path)
+
+
+def test_draw_takes_only_the_data_of_its_record(results, tmp_path, capsys):
+    for file in results.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    before = (tmp_path / f"{FAST}.png").read_bytes()
+    damage_data(tmp_path)
+    assert cli.main(["draw", FAST, "--out", str(tmp_path)]) == 1
+    assert "is not the data of" in capsys.readouterr().out
+    assert (tmp_path / f"{FAST}.png").read_bytes() == before, "no figure of other data"
+    (tmp_path / f"{FAST}.npz").unlink()
+    assert cli.main(["draw", FAST, "--out", str(tmp_path)]) == 1
+    (tmp_path / f"{FAST}.npz").write_bytes((results / f"{FAST}.npz").read_bytes())
+    (tmp_path / f"{FAST}.png").unlink()
+    assert cli.main(["draw", FAST, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / f"{FAST}.png").read_bytes() == before
+
+
+def without(*path):
+    """A change of a record that takes something out of it."""
+
+    def change(record):
+        inner = record
+        for step in path[:-1]:
+            inner = inner[step]
+        del inner[path[-1]]
+        return record
+
+    return change
+
+
+def instead(value, *path):
+    """A change of a record that puts something else in its place."""
+
+    def change(record):
+        inner = record
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = value
+        return record
+
+    return change
+
+
+NO_RESULTS = {
+    "an empty object": lambda record: {},
+    "a list": lambda record: [],
+    "a word": lambda record: "supported",
+    "null": lambda record: None,
+    "no checks": without("checks"),
+    "no check at all": instead([], "checks"),
+    "a check without a role": without("checks", 0, "role"),
+    "a check of another role": instead("<b>", "checks", 0, "role"),
+    "a check of another relation": instead("about", "checks", 0, "relation"),
+    "a check that is a number": instead(1.0, "checks", 0),
+    "a measurement in words": instead("1", "checks", 0, "measured"),
+    "another verdict": instead("<script>", "verdict"),
+    "another dtype": instead("float16", "dtype"),
+    "a size without a name": without("size", "name"),
+    "controls of numbers": instead({"a": [1]}, "controls"),
+    "controls in a list": instead([], "controls"),
+    "data that are no digest": instead(7, "data"),
+    "no seed": without("seed"),
+}
+
+
+@pytest.mark.parametrize("fault", NO_RESULTS)
+def test_what_parses_and_is_no_result_is_named(results, tmp_path, fault, monkeypatch):
+    record = NO_RESULTS[fault](json.loads((results / f"{FAST}.json").read_text()))
+    (tmp_path / f"{FAST}.json").write_text(json.dumps(record))
+    (tmp_path / f"{FAST}.npz").write_bytes((results / f"{FAST}.npz").read_bytes())
+    with pytest.raises(SystemExit, match=rf"{FAST}.json is no result: .*; run: python -m experiments run {FAST}"):
+        cli.main(["draw", FAST, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="is no result"):
+        list(_report.disagreements(tmp_path))
+    monkeypatch.setattr(_report.read_results, "__defaults__", (tmp_path,))
+    for command in ("list", "report", "check"):
+        with pytest.raises(SystemExit, match="is no result"):
+            cli.main([command])
+
+
+def test_a_whole_result_has_no_fault(results):
+    assert _report.fault_of(json.loads((results / f"{FAST}.json").read_text())) == ""
+
+
+def test_text_of_a_claim_breaks_neither_a_table_nor_a_page():
+    claim = _claim.Claim("a | b <script>alert(1)</script> &lt; c & d", "001, <i>|", (), why="<img src=x>|")
+    check = _claim.Check("p(x|y) < <b>", 1.0, 1.0, 0.1)._asdict() | {"passed": True}
+    result = {
+        "verdict": "supported",
+        "checks": [check],
+        "controls": {"<u>|": ["p(x|y) < <b>"]},
+        "size": {"name": "<s>"},
+    }
+    result |= {"seed": 0, "dtype": "float64", "device": "cpu"}
+    claims, results = {FAST: claim}, {FAST: result}
+    rows = [*_report.table([FAST], claims, results, full=True), *_report.table([FAST], claims, {}, full=True)]
+    rows += _report.table([FAST], claims, results, full=False)
+    section = list(_report.section(FAST, claim, result))
+    tables = [line for line in rows + section if line.startswith("|")]
+    text = "\n".join(rows + section)
+    assert not re.search(r"<(?!!--)", text.replace("&lt;", "")), "a tag of HTML"
+    assert "&amp;lt; c & d" in text
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
+    assert widths == {8, 4, 7}, "rows of other widths than their heads"
+
+
+def test_every_committed_table_has_as_many_cells_as_its_head():
+    head = 0
+    for line in _report.REPORT.read_text(encoding="utf-8").splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not cells or not head or cells == head, line
+        head = cells
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from experiments import _files
+_files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+_files.write_atomically(Path(sys.argv[1]), b"new")
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "claim.npz"
+    path.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], cwd=_claim.ROOT)
+    assert done.returncode == -signal.SIGKILL
+    [left] = [file for file in tmp_path.iterdir() if file != path]
+    assert path.read_bytes() == b"old"
+    ignored = subprocess.run(["git", "check-ignore", "--no-index", "-q", left.name], cwd=_claim.ROOT)
+    assert ignored.returncode == 0, f"{left.name} is not in .gitignore"
+    other = tmp_path / f".other.npz.abc{_files.PART}"
+    other.touch()
+    _files.write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == [other, path], "what was left of this file, and of no other, is gone"
+
+
+def test_what_a_live_writer_is_writing_stays(tmp_path):
+    path = tmp_path / "claim.npz"
+    with (tmp_path / f".claim.npz.abc{_files.PART}").open("wb") as file:
+        assert _files._take(file.fileno())
+        _files.write_atomically(path, b"mine")
+        assert Path(file.name).exists()
+    _files.write_atomically(path, b"mine")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+STOPPED_WHILE_WRITING = """
+import os, sys, time
+from experiments import __main__ as cli, _files, _run
+def slow(*_):
+    print("writing", flush=True)
+    time.sleep(30)
+_files.os.replace = slow
+sys.exit(cli.main(["run", "push_pull", "--size", "quick", "--again", "--out", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing_half_written(tmp_path, stop):
+    command = [sys.executable, "-c", STOPPED_WHILE_WRITING, str(tmp_path)]
+    running = subprocess.Popen(command, cwd=_claim.ROOT, stdout=subprocess.PIPE, text=True)
+    while running.stdout.readline() != "writing\n":
+        assert running.poll() is None
+    running.send_signal(stop)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 128 + stop
+    assert "interrupted" in out
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    _run.write_atomically(path, b"old")
+    _files.write_atomically(path, b"old")
 
     def die(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(OSError, match="disk full"):
-        _run.write_atomically(path, b"new")
+        _files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
