@@ -21,6 +21,8 @@ import numpy as np
 from experiments import _claim, _stamp, _style, data
 from experiments._claim import Audit, Check, Claim
 from experiments._files import write_atomically
+from experiments._runner import data as npz
+from experiments._runner.side_by_side import NewForm
 
 
 class Outcome(NamedTuple):
@@ -61,13 +63,13 @@ def require_writable(folder: Path) -> None:
 
 def pack(fields: NamedTuple) -> bytes:
     """The arrays of a Data tuple as npz bytes, the same bytes for the same arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{k: np.asarray(v) for k, v in fields._asdict().items()})
-    return buffer.getvalue()
+    return npz.pack(fields)
 
 
 def unpack(module: ModuleType, content: bytes) -> NamedTuple:
     """The Data tuple of a claim from npz bytes."""
+    if isinstance(module, NewForm):
+        return npz.unpack(module.Data, content)
     with np.load(io.BytesIO(content)) as arrays:
         return module.Data(**arrays)
 
@@ -93,6 +95,9 @@ def evaluate(module: ModuleType, *, seed: int, **size: Any) -> tuple[NamedTuple,
     """Compute a claim and its controls at one size, and judge both."""
     slug = module.__name__.rpartition(".")[2]
     key, control_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), zlib.crc32(slug.encode())))
+    if isinstance(module, NewForm):
+        with jax.debug_key_reuse(False), jax.numpy_rank_promotion("allow"):  # controls share the truth's randomness
+            return module.evaluate(key, size)
     with jax.numpy_rank_promotion("allow"):
         fields = jax.device_get(module.compute(key, **size))
         with jax.debug_key_reuse(False):  # worlds may share their randomness on purpose
@@ -135,12 +140,26 @@ def draw(out: Path, slug: str, module: ModuleType, content: bytes, record: dict[
     """
     if hashlib.sha256(content).hexdigest() != record["data"]:
         raise ValueError(f"{slug}.npz is not the data of {slug}.json; run: python -m experiments run {slug}")
-    checks = [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]]
+    stamp = f"nsx {slug} {record['data']}"
     with jax.enable_x64(record["dtype"] == "float64"):
-        fig = module.plot(unpack(module, content))
-    _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
-    for suffix, image in _style.render(fig, stamp=f"nsx {slug} {record['data']}").items():
+        found = unpack(module, content)
+        images = (
+            module.images(found, stamp=stamp)
+            if isinstance(module, NewForm)
+            else old_images(found, slug, module, record, stamp)
+        )
+    for suffix, image in images.items():
         write_atomically(out / f"{slug}.{suffix}", image)
+
+
+def old_images(
+    found: NamedTuple, slug: str, module: ModuleType, record: dict[str, Any], stamp: str
+) -> dict[str, bytes]:
+    """The figure of a claim of the old form."""
+    checks = [Check(**{k: c[k] for k in Check._fields if k in c}) for c in record["checks"]]
+    fig = module.plot(found)
+    _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
+    return _style.render(fig, stamp=stamp)
 
 
 def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str], None]) -> Outcome:

@@ -33,6 +33,7 @@ class Claim(NamedTuple):
         finding: what came out, in one sentence, also where all holds.
         references: keys of references.bib. A claim without sentences cites its paper, or is nsx's own.
         own: True for an extension that no chapter and no paper states.
+        expected: the verdict that a run must find; another one fails the run, whichever it is.
     """
 
     statement: str
@@ -40,3 +41,4 @@ class Claim(NamedTuple):
     finding: str = ""
     references: tuple[str, ...] = ()
     own: bool = False
+    expected: Verdict = "supported"

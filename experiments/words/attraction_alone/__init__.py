@@ -49,6 +49,7 @@ CLAIM = Claim(
     finding="Squared distances and the unit sphere collapse; dot products, which word2vec uses, do not: their "
     "vectors align while they run to infinity and move apart. A sphere needs 1 - sigma noise words per pair to stay "
     "open, a dot product any at all.",
+    expected="conditional",
     references=("mikolov2013distributed", "wang2020understanding", "lyu2020gradient", "markdahl2018almost"),
 )
 
@@ -157,56 +158,72 @@ def simulate(key, mechanism, met, *, dimension, starts, times, real):
     words = len(met)
     links = model.planted_links(link_key, words)
 
-    # Starts: anywhere, and within TILT of one point; dot products have v and u, twice as many vectors.
-    anywhere = jax.random.normal(start_key, (starts, 2 * words, dimension)) / np.sqrt(dimension)
+    # Starts: within TILT of one point, and anywhere; dot products have v and u, twice as many vectors.
     tilts = TILT * jax.random.normal(tilt_key, (words, dimension))
-    point = jnp.tile(tilts.at[:, 0].set(1), (2, 1))[None]
-    free = jnp.concatenate([point, anywhere])
-    one_set = free[:, :words]
+    point = jnp.tile(tilts.at[:, 0].set(1), (2, 1))
+    anywhere = jax.random.normal(start_key, (starts, 2 * words, dimension)) / np.sqrt(dimension)
 
-    # Only pulled.
-    none = jnp.full(starts + 1, mechanism.stray_noise)
-    pull = partial(descend, steps=times[-1], step_size=STEP_SIZE)
-    by_distance = pull(model.distance_energy, links, one_set, none)
-    on_a_sphere = pull(model.sphere_energy, links, one_set, none, constraint=on_sphere)
-    by_dot = pull(model.dot_energy, links, SMALL * free, none, decay=mechanism.decay)
-
-    # With noise, from near the point: at norm 1 on the sphere, and where pull and push cancel for dot products.
-    levels = jnp.asarray(REPULSION)
-    points = jnp.broadcast_to(point, (len(levels), *point.shape[1:]))
-    balanced = jnp.sqrt(-jnp.log(levels))[:, None, None] * points  # v.u = -log r
-    noisy_sphere = pull(model.sphere_energy, links, points[:, :words], mechanism.push * levels, constraint=on_sphere)
-    noisy_dot = pull(model.dot_energy, links, balanced, mechanism.share * levels, decay=mechanism.decay)
-
+    pulled, near = only_pulled(mechanism, links, point, anywhere, times)
     return Data(
         times=jnp.asarray(times),
         links=links,
-        pulled=Pulled(
-            distance=from_anywhere(by_distance, times),
-            sphere=from_anywhere(on_a_sphere, times),
-            dot=from_anywhere(by_dot, times),
-        ),
-        near=Near(
-            distance=relative(by_distance.difference[0])[jnp.asarray(times)],
-            sphere=relative(on_a_sphere.difference[0])[jnp.asarray(times)],
-            dot=relative(by_dot.difference[0])[jnp.asarray(times)],
-            dot_norm=by_dot.along[0][jnp.asarray(times)],
-        ),
-        noisy=Noisy(
-            sphere_growth=early_growth(noisy_sphere),
-            sphere_end=jax.vmap(spread)(noisy_sphere.end),
-            dot_growth=early_growth(noisy_dot),
-            dot_end=jax.vmap(lambda x: spread(on_sphere(x)))(noisy_dot.end),
-        ),
-        real=real_words(met, points[:, :words], mechanism.push * levels, real),
+        pulled=pulled,
+        near=near,
+        noisy=with_noise(mechanism, links, point, steps=times[-1]),
+        real=real_words(met, point[:words], mechanism.push * jnp.asarray(REPULSION), real),
     )
 
 
-def real_words(met: Array, points: Array, repulsion: Array, real: bool) -> Real:
+def only_pulled(
+    mechanism: Mechanism, links: Array, point: Array, anywhere: Array, times: tuple[int, ...]
+) -> tuple[Pulled, Near]:
+    """Every geometry without noise; the first run starts near the point, the others anywhere."""
+    starts = jnp.concatenate([point[None], anywhere])
+    one_set = starts[:, : len(links)]
+    none = jnp.full(len(starts), mechanism.stray_noise)
+    pull = partial(descend, steps=times[-1], step_size=STEP_SIZE)
+    distance = pull(model.distance_energy, links, one_set, none)
+    sphere = pull(model.sphere_energy, links, one_set, none, constraint=on_sphere)
+    dot = pull(model.dot_energy, links, SMALL * starts, none, decay=mechanism.decay)
+
+    kept = jnp.asarray(times)
+    pulled = Pulled(
+        distance=relative(distance.spread[1:])[:, kept],
+        sphere=relative(sphere.spread[1:])[:, kept],
+        dot=relative(dot.spread[1:])[:, kept],
+    )
+    near = Near(
+        distance=relative(distance.difference[0])[kept],
+        sphere=relative(sphere.difference[0])[kept],
+        dot=relative(dot.difference[0])[kept],
+        dot_norm=dot.along[0][kept],
+    )
+    return pulled, near
+
+
+def with_noise(mechanism: Mechanism, links: Array, point: Array, *, steps: int) -> Noisy:
+    """From near the point: at norm 1 on the sphere, and at the norm where pull and push cancel for dot products."""
+    levels = jnp.asarray(REPULSION)
+    points = jnp.broadcast_to(point, (len(levels), *point.shape))
+    balanced = jnp.sqrt(-jnp.log(levels))[:, None, None] * points  # v.u = -log r
+    pull = partial(descend, steps=steps, step_size=STEP_SIZE)
+    one_set = points[:, : len(links)]
+    sphere = pull(model.sphere_energy, links, one_set, mechanism.push * levels, constraint=on_sphere)
+    dot = pull(model.dot_energy, links, balanced, mechanism.share * levels, decay=mechanism.decay)
+    return Noisy(
+        sphere_growth=early_growth(sphere),
+        sphere_end=jax.vmap(spread)(sphere.end),
+        dot_growth=early_growth(dot),
+        dot_end=jax.vmap(lambda x: spread(on_sphere(x)))(dot.end),
+    )
+
+
+def real_words(met: Array, point: Array, repulsion: Array, real: bool) -> Real:
     """The same sweep of noise on the sphere, with the links of a text."""
     if not real:
         return Real(sigma=jnp.asarray(jnp.nan), sphere_growth=jnp.full(len(repulsion), jnp.nan))
     links = model.doubly_stochastic(met + 1)  # one more of each, so that every word is linked to every other
+    points = jnp.broadcast_to(point, (len(repulsion), *point.shape))
     path = descend(
         model.sphere_energy, links, points, repulsion, steps=EARLY, step_size=STEP_SIZE, constraint=on_sphere
     )
@@ -216,11 +233,6 @@ def real_words(met: Array, points: Array, repulsion: Array, real: bool) -> Real:
 def relative(curve: Array) -> Array:
     """A curve over its start."""
     return curve / curve[..., :1]
-
-
-def from_anywhere(path: Path, times: tuple[int, ...]) -> Array:
-    """Relative spread of the runs that do not start near one point, at the moments that are kept."""
-    return relative(path.spread[1:])[:, jnp.asarray(times)]
 
 
 def early_growth(path: Path) -> Array:

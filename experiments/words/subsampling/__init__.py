@@ -66,6 +66,7 @@ CLAIM = Claim(
     ),
     finding="Dropping begins at 2.618 t. On real text more than half of the tokens go; frequent words lose half of "
     "their norm, but stay longer than rare ones. On a text of this size no effect on rare pairs is resolved.",
+    expected="conditional",
     references=("mikolov2013distributed", "levy2015improving", "schakel2015measuring"),
 )
 VOCABULARY = 60
