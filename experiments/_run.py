@@ -45,10 +45,19 @@ class Outcome(NamedTuple):
             return [f"crashed: {self.error}"]
         found = []
         if self.verdict != self.claim.expected:
-            broken = [c.name for c in self.checks if not c.passed]
-            found.append(f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}")
+            broken = "; ".join(numbers(c) for c in self.checks if not c.passed) or "none"
+            return [f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}"]
         found += [f"no control overturns the check '{name}'" for name in self.audit.untested]
         return found + [f"the control '{name}' escapes every check" for name in self.audit.escaped]
+
+
+def numbers(check: Check) -> str:
+    """A check in one line: what was predicted, what was measured, and how far apart they may be."""
+    sign = {"equal": "=", "at most": "<=", "at least": ">="}[check.relation]
+    weak = ", too wide to tell" if check.weak else ""
+    return (
+        f"{check.name} ({sign} {check.predicted:.6g}, measured {check.measured:.6g}, margin {check.margin:.2g}{weak})"
+    )
 
 
 def require_writable(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 import typing
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure as Page
+from rich.console import Console
 
 from experiments import _claim
+from experiments.__main__ import main
 from experiments._runner import (
     Claim,
     Figure,
@@ -343,3 +347,32 @@ class TestForm:
                 assert ax.get_xlabel(), "an x axis without a label"
                 assert ax.get_ylabel(), "a y axis without a label"
                 assert not ax.get_legend(), "names stand beside their lines"
+
+
+# --- The command line
+
+
+def test_a_new_claim_runs_fails_and_passes_lint(tmp_path, monkeypatch, capsys):
+    folder = _claim.ROOT / "experiments" / "contrast"
+    path = folder / "a_claim_of_this_test.py"
+    try:
+        assert main(["new", path.stem]) == 0
+        assert main(["new", path.stem]) == 2, "it is there already"
+        assert main(["new", "Not a name"]) == 2
+        ruff = [str(Path(sys.executable).parent / "ruff")]
+        assert subprocess.run([*ruff, "check", "-q", str(path)], cwd=_claim.ROOT).returncode == 0
+        assert subprocess.run([*ruff, "format", "-q", "--check", str(path)], cwd=_claim.ROOT).returncode == 0
+        capsys.readouterr()
+        assert main(["run", path.stem, "--size", "quick", "--out", str(tmp_path)]) == 1
+        said = " ".join(capsys.readouterr().out.split())
+        assert "the law is uniform (= 4.85203, measured 4.3" in said, "what was predicted, and what was found"
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_the_list_can_be_read_at_80_columns(monkeypatch, capsys):
+    monkeypatch.setattr("experiments.__main__.CONSOLE", Console(width=80, highlight=False))
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.split()[:1] == [slug] for line in lines) for slug in _claim.claims())
+    assert max(map(len, lines)) <= 80

@@ -61,7 +61,8 @@ def with_noise(ax: Axes, data: Data) -> None:
     """
     from experiments.words.attraction_alone import REPULSION
 
-    low, high = REPULSION[0], REPULSION[-1]
+    low = REPULSION[0]
+    high = REPULSION[-1]
     reference_line(ax, 0.0)
     theory_line(ax, lambda r: theory.sphere_growth(data.links, r), low, high)
     theory_line(ax, lambda r: theory.dot_growth(data.links, r), low, high)

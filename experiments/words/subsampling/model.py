@@ -106,7 +106,10 @@ def real(
     predicted = np.sum(frequency * np.asarray(words.keep_probability(frequency, threshold=stated)))
 
     # Each seed trains twice, with nothing else between the two than the threshold.
-    vectors_with, vectors_without, tokens_left, pairs_left = [], [], [], []
+    vectors_with = []
+    vectors_without = []
+    tokens_left = []
+    pairs_left = []
     options = {"vocabulary_size": len(text.words), "sentence": sentence, "epochs": epochs}
     for seed in jax.random.split(key, seeds):
         kept = np.asarray(words.subsample(seed, ids, probability)) if thin else np.ones(len(ids), bool)
