@@ -1,8 +1,8 @@
-"""Hierarchies of WordNet: nsx.poincare.train_hierarchy and gensim's PoincareModel.
+"""Hierarchies of WordNet: nsx.hierarchies.train and gensim's PoincareModel.
 
 Both take the same relations, dimension, learning rate, batch, 10 negatives, and 10 epochs of burn-in at a rate of
 0.01. Quality first, by one evaluation for both: the mean rank of an ancestor and the mean average precision over all
-nodes. Then speed, in relations a second.
+nodes. Then speed, in relations per second.
 
 What differs: gensim draws negatives by how often a node occurs and adds a penalty on the ancestor's norm
 (`regularization_coeff`, left at its default); nsx draws them uniformly, as published. A third row trains nsx on
@@ -19,23 +19,23 @@ import numpy as np
 
 from benchmarks._contest import Contest, Trained, clocked
 from experiments import data
-from nsx import poincare
+from nsx import hierarchies
 
 BURN_IN, BURN_IN_RATE, RATE, NEGATIVES, BATCH = 10, 0.01, 0.3, 10, 10
 SIZES = {"quick": (5, 1), "full": (50, 5), "device": (50, 5)}  # epochs after burn-in, seeds
 NOUNS = {"batch": 1000, "rate": 1.0, "dimension": 10, "gensim_relations": 20_000}
 
 
-def schedule(plan: poincare.HierarchyPlan, dimension: int, epochs: int, seed: int) -> Trained:
+def schedule(plan: hierarchies.Plan, dimension: int, epochs: int, seed: int) -> Trained:
     """Trains by a plan; one epoch compiles first and is not timed, as gensim's compiled code is not."""
     start_key, epochs_key = jax.random.split(jax.random.key(seed))
-    init = poincare.hierarchy_init(start_key, plan, dimension=dimension)
-    jax.block_until_ready(poincare.hierarchy_epoch(epochs_key, plan, init))
+    init = hierarchies.init(start_key, plan, dimension=dimension)
+    jax.block_until_ready(hierarchies.epoch(epochs_key, plan, init))
 
     def train() -> tuple[tuple[np.ndarray, ...], float]:
         state = init
         for epoch in range(epochs):
-            state, _ = poincare.hierarchy_epoch(jax.random.fold_in(epochs_key, epoch), plan, state)
+            state, _ = hierarchies.epoch(jax.random.fold_in(epochs_key, epoch), plan, state)
         return (np.asarray(state.points),), epochs * plan.relations.shape[0]
 
     return clocked(train)
@@ -43,7 +43,7 @@ def schedule(plan: poincare.HierarchyPlan, dimension: int, epochs: int, seed: in
 
 def train_nsx(tree: data.Hierarchy, epochs: int, by_count: bool, seed: int) -> Trained:
     counts = np.bincount(tree.relations.ravel(), minlength=len(tree.names))
-    plan = poincare.hierarchy_plan(
+    plan = hierarchies.plan(
         tree.relations, num_nodes=len(tree.names), negatives=NEGATIVES, batch_size=BATCH, learning_rate=RATE,
         burn_in=BURN_IN, burn_in_rate=BURN_IN_RATE / RATE, log_weights=np.log(counts) if by_count else None,
     )  # fmt: skip
@@ -73,7 +73,7 @@ def mammals(scale: str) -> Contest:
     tree = data.mammals()
 
     def judge(arrays: tuple[np.ndarray, ...]) -> dict[str, float]:
-        found = poincare.reconstruction(arrays[0], tree.relations)
+        found = hierarchies.reconstruction(arrays[0], tree.relations)
         return {"mean_rank": found.mean_rank, "mean_average_precision": found.mean_average_precision}
 
     return Contest(
@@ -92,7 +92,7 @@ def mammals(scale: str) -> Contest:
 
 
 def nouns_nsx(tree: data.Hierarchy, seed: int) -> Trained:
-    plan = poincare.hierarchy_plan(
+    plan = hierarchies.plan(
         tree.relations, num_nodes=len(tree.names), negatives=NEGATIVES, batch_size=NOUNS["batch"],
         learning_rate=NOUNS["rate"],
     )  # fmt: skip
@@ -120,7 +120,7 @@ def nouns(scale: str) -> Contest:
 
     tree = data.noun_closure()
     return Contest(
-        "poincare_nouns", f"noun closure of WordNet (goal 400,000 a second), d = {NOUNS['dimension']}", "relations",
+        "poincare_nouns", f"noun closure of WordNet (goal 400,000 per second), d = {NOUNS['dimension']}", "relations",
         {"nsx": functools.partial(nouns_nsx, tree), "gensim": functools.partial(nouns_gensim, tree)},
         lambda arrays: {}, SIZES[scale][1], None, NOUNS | {"relations": len(tree.relations), "negatives": NEGATIVES},
     )  # fmt: skip

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nsx import games, poincare
+from nsx import games, hierarchies, poincare
 
 # %% [markdown]
 # ## The ball
@@ -34,11 +34,11 @@ from nsx import games, poincare
 # %%
 num_nodes = 40
 edges = np.array([(node, (node - 1) // 3) for node in range(1, num_nodes)])
-relations = poincare.transitive_closure(edges, num_nodes=num_nodes)
-trained = poincare.train_hierarchy(
+relations = hierarchies.transitive_closure(edges, num_nodes=num_nodes)
+trained = hierarchies.train(
     jax.random.key(3), relations, num_nodes=num_nodes, dimension=2, epochs=300, negatives=10, learning_rate=0.3
 )
-quality = poincare.reconstruction(trained.points, relations)
+quality = hierarchies.reconstruction(trained.points, relations)
 print(f"mean rank of an ancestor {quality.mean_rank:.2f}, mean average precision {quality.mean_average_precision:.2f}")
 
 # %% [markdown]

@@ -56,19 +56,20 @@ for name, law in laws.items():
 # %%
 table = samplers.alias_table(laws["frequency to the 0.75"])
 negatives = samplers.draw_alias(draw_key, table, (64,))
-log_q = samplers.log_prob(laws["frequency to the 0.75"], negatives)
 print("the first eight:", negatives[:8])
 
 # %% [markdown]
 # ## A loss is a function of scores
 #
 # Scores in, one loss per example out. Where the scores come from (dot products, cosines, distances in a ball) is
-# somebody else's business, and so is the sampler, except for its probabilities.
+# somebody else's business, and so is the sampler, except for its probabilities: `samplers.correction` says what the
+# loss must know of the draws.
 
 # %%
 tau = 0.7
 plain = losses.info_nce(scores[positive], scores[negatives], temperature=tau)
-corrected = losses.info_nce(scores[positive], scores[negatives], temperature=tau, log_q_negatives=log_q + jnp.log(64.0))
+correction = samplers.correction(laws["frequency to the 0.75"], negatives, positive)
+corrected = losses.info_nce(scores[positive], scores[negatives], temperature=tau, **correction._asdict())
 full = losses.info_nce(scores[positive], jnp.delete(scores, positive), temperature=tau)
 print(f"64 negatives: {plain:.3f}; corrected by log k q: {corrected:.3f}; all 999 negatives: {full:.3f} nats")
 

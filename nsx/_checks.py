@@ -59,7 +59,7 @@ def _within(name: str, value: ArrayLike, inside: Callable[[Array], Array], wante
     value = jnp.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.floating):
         value = as_float(name, value)
-    return jnp.where(inside(value), value, jnp.nan)
+    return value + jnp.where(inside(value), 0, jnp.nan)  # not a choice of the two: its derivative would be 0, not NaN
 
 
 def require_count(name: str, value: int, *, minimum: int = 1) -> int:
@@ -82,7 +82,7 @@ def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def as_float(name: str, value: ArrayLike) -> Array:
     """The value as a floating array, half precision promoted to float32 so that sums accumulate there."""
-    array = jnp.asarray(value)
+    array = jnp.asarray(_whole(value))
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(f"{name} must be real, got dtype {array.dtype}.")
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
@@ -97,11 +97,21 @@ def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
 
     Python scalars do not widen the type: beside a float32 array, 0.5 is float32 under 64 bits too.
     """
-    given = {name: jnp.asarray(value) for name, value in values.items() if value is not None}
+    given = {name: jnp.asarray(_whole(value)) for name, value in values.items() if value is not None}
     arrays = {name: as_float(name, value) for name, value in given.items()}
     strong = [array.dtype for name, array in arrays.items() if not given[name].weak_type]
     dtype = max(strong or [array.dtype for array in arrays.values()], key=lambda dtype: dtype.itemsize)
     return tuple(None if value is None else arrays[name].astype(dtype) for name, value in values.items())
+
+
+def _whole(value: ArrayLike) -> ArrayLike:
+    """The value, integers of the host as floats: JAX would cut those of 64 bits to 32 where it has no 64-bit types."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, jax.Array) or not is_concrete(value):
+        return value
+    host = np.asarray(value)
+    return host.astype(np.float64) if host.dtype.kind in "iu" else value
 
 
 def as_mask(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, *, meaning: str = "") -> Array:
@@ -115,6 +125,17 @@ def as_mask(name: str, value: ArrayLike, shape: tuple[int, ...] | None = None, *
     return jnp.broadcast_to(mask, shape)
 
 
+def as_scores(scores: ArrayLike, where: ArrayLike | None = None) -> Array:
+    """Scores (..., n) of candidates as floats, -inf where the mask leaves one out; their values are not looked at."""
+    scores = as_float("scores", scores)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise ValueError(f"scores need a last axis of n >= 1 candidates, got shape {scores.shape}.")
+    if where is None:
+        return scores
+    where = as_mask("where", where, scores.shape, meaning="True at the candidates that count")
+    return jnp.where(where, scores, -jnp.inf)
+
+
 # --- Integers, which never wrap
 
 
@@ -126,6 +147,11 @@ def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0
     """
     if not is_concrete(value):
         return _require_integer_type(name, jnp.asarray(value))
+    return jnp.asarray(host_ids(name, value, high=high, low=low))
+
+
+def host_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0) -> np.ndarray:
+    """`as_ids` of concrete values, left on the host."""
     host = _host_integers(name, value)
     most = np.iinfo(np.int32).max if high is None else high - 1
     outside = ((host < low) | (host > most)).astype(bool)
@@ -133,7 +159,15 @@ def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0
         place = np.unravel_index(np.argmax(outside), host.shape)
         where = f" at {tuple(int(i) for i in place)}" if host.ndim else ""
         raise ValueError(f"{name} must be in [{low}, {most}], got {host[place]}{where}.")
-    return jnp.asarray(host.astype(np.int32 if most <= np.iinfo(np.int32).max else np.int64))
+    return host.astype(np.int32 if most <= np.iinfo(np.int32).max else np.int64)
+
+
+def clip_to_int32(ids: Array) -> Array:
+    """Traced ids of any integer type as int32; what does not fit becomes the largest, which is no id."""
+    if ids.dtype.itemsize < 4:
+        return ids.astype(jnp.int32)
+    most = np.iinfo(np.int32).max
+    return jnp.where((ids >= 0) & (ids <= most), ids, most).astype(jnp.int32)
 
 
 def as_labels(**values: ArrayLike | None) -> tuple[Array, ...]:
@@ -201,6 +235,13 @@ def _numbered_anew(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 # --- Shapes
+
+
+def require_scalar(name: str, value: ArrayLike) -> None:
+    """Raise ValueError unless the value is one number: several would be broadcast where they do not belong."""
+    shape = jnp.shape(value)
+    if shape != ():
+        raise ValueError(f"{name} must be a single number, got shape {shape}. Use jax.vmap for several of them.")
 
 
 def require_negatives(positive: Array, negatives: Array) -> None:

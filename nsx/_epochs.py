@@ -1,10 +1,10 @@
-"""The loop over epochs that trainers share: their keys, their losses, and where to take an interrupted run up."""
+"""What trainers share: the loop over epochs, its keys and losses, and where to take an interrupted run up."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from nsx._types import Array, PyTree
 
 
+@runtime_checkable
 class Store(Protocol):
     """What a trainer asks of `nsx.checkpoints.Checkpoints`."""
 
@@ -47,6 +48,19 @@ def run_epochs(
         if progress is not None:
             progress(epoch, info)
     return state, np.asarray(losses)
+
+
+def in_place(epoch: Callable) -> Callable:
+    """A jitted epoch(key, plan, state, *, mesh) that overwrites the state it is given instead of copying its tables."""
+    return jax.jit(epoch.__wrapped__, static_argnames="mesh", donate_argnames="state")
+
+
+def require_finite_loss(loss: Array, epoch: int, *, advice: str) -> float:
+    """The loss of an epoch as a number; FloatingPointError, with what to do, where the training diverged."""
+    value = float(loss)
+    if not np.isfinite(value):
+        raise FloatingPointError(f"training diverged in epoch {epoch}: the loss is {value}. {advice}")
+    return value
 
 
 def fingerprint(key: Array, plan: PyTree, *options: object) -> str:

@@ -1,4 +1,4 @@
-"""Sums, logs and roots that stay finite, in value and in gradient, where the textbook form gives NaN.
+"""Sums, logs and roots that stay finite, in value and in gradient, where the textbook form gives NaN; wide products.
 
 NaN in, NaN out: what is not masked and is NaN reaches the result.
 """
@@ -50,6 +50,18 @@ def safe_sqrt(x: Array) -> Array:
     """Square root with gradient 0 at 0, where the true one is infinite; NaN for NaN and for negative numbers."""
     zero = x == 0
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
+
+
+def wide_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """The 64 bits of the product of two uint32 words, as their high and low 32, by halves: JAX may have no 64 bits."""
+    half = jnp.uint32(0xFFFF)
+    a_high, a_low = a >> 16, a & half
+    b_high, b_low = b >> 16, b & half
+    low = a_low * b_low
+    mid = a_high * b_low
+    cross = a_low * b_high
+    middle = (low >> 16) + (mid & half) + (cross & half)
+    return a_high * b_high + (mid >> 16) + (cross >> 16) + (middle >> 16), (middle << 16) | (low & half)
 
 
 def per_row(x: Array) -> Array:

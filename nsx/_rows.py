@@ -8,15 +8,39 @@ with the table. Where `axes` is None there is one device, and these are plain ga
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from nsx._types import Array
+from nsx._types import Array, PyTree
 
 Axes = tuple[str, ...] | None
+Step = Callable[[PyTree, Axes, tuple[PyTree, PyTree], PyTree], tuple[tuple[PyTree, PyTree], PyTree]]
+
+
+def scan_steps(
+    step: Step, common: PyTree, carry: tuple[PyTree, PyTree], batches: PyTree, mesh: Mesh | None
+) -> tuple[tuple[PyTree, PyTree], PyTree]:
+    """`lax.scan` of step(common, axes, carry, batch); on a mesh each device takes its part of every step's batch.
+
+    The carry is (tables shared by rows, what every device holds whole). Batches have their steps on axis 0 and what
+    is shared out on axis 1. What a step puts out must be the same on every device, as after a `psum` over the axes.
+    """
+    if mesh is None:
+        return jax.lax.scan(partial(step, common, None), carry, batches)
+    axes = mesh.axis_names
+    whole = PartitionSpec()
+    carried = (by_rows(mesh), whole)
+    walk = jax.shard_map(
+        lambda common, carry, batches: jax.lax.scan(partial(step, common, axes), carry, batches),
+        mesh=mesh,
+        in_specs=(whole, carried, PartitionSpec(None, axes)),
+        out_specs=(carried, whole),
+    )
+    return walk(common, carry, jax.tree.map(lambda x: share_out(x, 1, mesh), batches))
 
 
 def locate(table: Array, ids: Array, axes: Axes) -> Array:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, require_in_range, require_positive
+from nsx._checks import (
+    as_float,
+    as_floats,
+    as_ids,
+    as_labels,
+    clip_to_int32,
+    is_concrete,
+    require_in_range,
+    require_positive,
+)
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, Int
 
 EARTH_RADIUS = 6371.0088
@@ -22,38 +35,36 @@ def edit_distance(
       c(x, y) = [x \ne y] \text{ unless given.}$$
 
     Args:
-        a: symbols, shape `(..., s)`, integer; a negative entry ends the sequence, whatever follows.
+        a: symbols, shape `(..., s)`, integers of any type and size; a negative entry ends the sequence, whatever
+            follows.
         b: the same, shape `(..., t)`; leading axes broadcast.
         substitution: cost c of putting column for row, shape `(n, n)`, >= 0, for symbols 0 to n - 1: close sounds
             may cost less than 1. None is Levenshtein's distance.
 
     Returns:
         Shape `(...)`, number of edits or their cost, floating. An empty sequence is as far from another as that one is
-        long; two empty ones are at 0. Differentiable in `substitution` (along a cheapest path; ties share).
+        long; two empty ones are at 0. Differentiable in `substitution` (along a cheapest path; ties share). NaN where a
+        traced cost that is needed is negative, infinite or NaN, and for a traced symbol beyond their rows.
 
     Raises:
-        TypeError: symbols that are not integers.
-        ValueError: no axis of symbols, leading axes that do not broadcast, costs that are not square, negative or NaN,
-            a symbol beyond their rows (concrete values only; a traced one is taken as n - 1).
+        TypeError: symbols that are not integers; signed ones against unsigned ones where one is traced.
+        ValueError: no axis of symbols, leading axes that do not broadcast, costs that are not square, negative,
+            infinite or NaN, a symbol beyond their rows.
 
     Exact, in O(s) steps over rows of t + 1: row i follows from row i - 1 by one running minimum. A metric without
     `substitution`; with it as far as the costs are one.
 
     Example:
-        >>> float(edit_distance(jnp.array([10, 8, 19, 19, 4, 13]), jnp.array([18, 8, 19, 19, 8, 13, 6])))  # kitten
+        >>> kitten, sitting = jnp.array([10, 8, 19, 19, 4, 13]), jnp.array([18, 8, 19, 19, 8, 13, 6])
+        >>> float(edit_distance(kitten, sitting))
         3.0
 
     References:
         [wagner1974string]
     """
-    a, b = _as_symbols("a", a), _as_symbols("b", b)
-    costs = None if substitution is None else _as_costs(substitution, a, b)
-    lead = _broadcast_lead(a.shape[:-1], b.shape[:-1])
-    one = lambda a, b: _edits(a, b, costs)
-    if not lead:
-        return one(a, b)
-    rows = (jnp.broadcast_to(x, lead + x.shape[-1:]).reshape(-1, x.shape[-1]) for x in (a, b))
-    return jax.vmap(one)(*rows).reshape(lead)
+    costs = None if substitution is None else _prepare_costs(substitution)
+    first, second = _prepare_sequences(a, b, num_symbols=None if costs is None else len(costs))
+    return _edit_distance(first, second, costs)
 
 
 def normalised_edit_distance(a: Int[ArrayLike, "... s"], b: Int[ArrayLike, "... t"]) -> Float[Array, "..."]:
@@ -82,9 +93,9 @@ def normalised_edit_distance(a: Int[ArrayLike, "... s"], b: Int[ArrayLike, "... 
     References:
         [levenshtein1966binary], [yujian2007normalized]
     """
-    a, b = _as_symbols("a", a), _as_symbols("b", b)
-    longest = jnp.maximum(*jnp.broadcast_arrays(_length(a), _length(b)))
-    distance = edit_distance(a, b)
+    first, second = _prepare_sequences(a, b, num_symbols=None)
+    longest = jnp.maximum(*jnp.broadcast_arrays(first.length, second.length))
+    distance = _edit_distance(first, second, None)
     return distance / jnp.maximum(longest, 1).astype(distance.dtype)
 
 
@@ -107,11 +118,11 @@ def great_circle(
 
     Returns:
         Shape `(...)`, in the unit of `radius`, between 0 and pi R. The gradient is 0 at coincident and at antipodal
-        points, where there is none.
+        points, where there is none. NaN for a longitude that is NaN or infinite, and where a traced latitude is outside
+        [-90, 90] or a traced radius not positive.
 
     Raises:
-        ValueError: no last axis of length 2, a latitude outside [-90, 90] or a radius that is not positive (concrete
-            values only).
+        ValueError: no last axis of length 2, a latitude outside [-90, 90], a radius that is no positive number.
 
     Exact on a sphere; biased by up to 0.6 % against the Earth's ellipsoid.
 
@@ -123,51 +134,76 @@ def great_circle(
     References:
         [sinnott1984virtues]
     """
-    require_positive("radius", radius)
-    x, y = _as_places("x", x), _as_places("y", y)
+    radius = require_positive("radius", radius)
+    if np.ndim(radius):
+        raise ValueError(f"radius must be a number, got shape {np.shape(radius)}.")
+    x, y, radius = as_floats(x=x, y=y, radius=radius)
+    x = _prepare_places("x", x)
+    y = _prepare_places("y", y)
     shape = _broadcast_lead(x.shape[:-1], y.shape[:-1])
-    (lat_x, lon_x), (lat_y, lon_y) = (jnp.moveaxis(jnp.broadcast_to(p, (*shape, 2)), -1, 0) for p in (x, y))
+    lat_x, lon_x = jnp.moveaxis(jnp.broadcast_to(x, (*shape, 2)), -1, 0)
+    lat_y, lon_y = jnp.moveaxis(jnp.broadcast_to(y, (*shape, 2)), -1, 0)
     half = jnp.deg2rad((lat_x - lat_y) / 2)
-    middle, turn = jnp.deg2rad((lat_x + lat_y) / 2), jnp.deg2rad((lon_x - lon_y) / 2)
-    near = _hypotenuse(jnp.sin(half) * jnp.cos(turn), jnp.cos(middle) * jnp.sin(turn))
-    far = _hypotenuse(jnp.cos(half) * jnp.cos(turn), jnp.sin(middle) * jnp.sin(turn))
+    middle = jnp.deg2rad((lat_x + lat_y) / 2)
+    turn = jnp.deg2rad((lon_x - lon_y) / 2)
+    near = safe_sqrt((jnp.sin(half) * jnp.cos(turn)) ** 2 + (jnp.cos(middle) * jnp.sin(turn)) ** 2)
+    far = safe_sqrt((jnp.cos(half) * jnp.cos(turn)) ** 2 + (jnp.sin(middle) * jnp.sin(turn)) ** 2)
     return 2 * radius * jnp.arctan2(near, far)
 
 
-def _hypotenuse(a: Array, b: Array) -> Array:
-    """sqrt(a^2 + b^2), with gradient 0 at the origin."""
-    square = a**2 + b**2
-    some = square > 0
-    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
+class _Sequences(NamedTuple):
+    """Symbols `(..., s)`, anything behind the end, and the number of them before it, `(...)`."""
+
+    symbols: Array
+    length: Array
 
 
-def _as_places(name: str, value: ArrayLike) -> Array:
-    places = as_float(name, value)
+def _prepare_places(name: str, places: Array) -> Array:
     if places.ndim == 0 or places.shape[-1] != 2:
         raise ValueError(
             f"{name} must have latitude and longitude on its last axis, shape (..., 2), got {places.shape}."
         )
-    require_in_range(f"the latitude of {name}", places[..., 0], -90, 90, advice="Latitude comes first, in degrees.")
-    return places
+    advice = "Latitude comes first, in degrees."
+    latitude = require_in_range(f"the latitude of {name}", places[..., 0], -90, 90, advice=advice)
+    return jnp.stack([latitude, places[..., 1]], axis=-1)
 
 
-def _as_symbols(name: str, value: ArrayLike) -> Array:
-    symbols = jnp.asarray(value)
-    if not jnp.issubdtype(symbols.dtype, jnp.integer):
-        raise TypeError(f"{name} must hold integers (symbols as ids, -1 after the end), got dtype {symbols.dtype}.")
-    if symbols.ndim == 0:
-        raise ValueError(f"{name} must have its symbols on the last axis, got a scalar.")
-    return symbols.astype(jnp.int32)
+def _prepare_sequences(a: ArrayLike, b: ArrayLike, *, num_symbols: int | None) -> tuple[_Sequences, _Sequences]:
+    """Both sequences, with symbols that are equal where they were; where `num_symbols` is given they index its rows."""
+    symbols_a, symbols_b = as_labels(a=a, b=b)
+    for name, symbols in (("a", symbols_a), ("b", symbols_b)):
+        if symbols.ndim == 0:
+            raise ValueError(f"{name} must have its symbols on the last axis, got a scalar.")
+    ends_a = _ends(a)
+    ends_b = _ends(b)
+    if num_symbols is not None:
+        symbols_a = _as_rows("a", a, ends_a, num_symbols)
+        symbols_b = _as_rows("b", b, ends_b, num_symbols)
+    wider = max(symbols_a.dtype, symbols_b.dtype, key=lambda dtype: dtype.itemsize)
+    return (
+        _Sequences(symbols=symbols_a.astype(wider), length=_length(ends_a)),
+        _Sequences(symbols=symbols_b.astype(wider), length=_length(ends_b)),
+    )
 
 
-def _as_costs(substitution: ArrayLike, *symbols: Array) -> Array:
-    costs = as_float("substitution", substitution)
-    if costs.ndim != 2 or costs.shape[0] != costs.shape[1]:
+def _ends(symbols: ArrayLike) -> Array | np.ndarray:
+    """Where a symbol is negative, looked at in its own width; on the host where the symbols are."""
+    if not is_concrete(symbols):
+        return symbols < 0
+    return (np.asarray(symbols) < 0).astype(bool)
+
+
+def _as_rows(name: str, symbols: ArrayLike, ends: Array | np.ndarray, num_symbols: int) -> Array:
+    """Symbols as rows of the costs; negative ones end the sequence, and any row does for them."""
+    if is_concrete(symbols):
+        symbols = np.where(ends, 0, symbols) if ends.size else np.zeros(ends.shape, np.int32)
+    return clip_to_int32(as_ids(f"symbols of {name}, as rows of substitution,", symbols, high=num_symbols))
+
+
+def _prepare_costs(substitution: ArrayLike) -> Array:
+    costs = as_float("substitution", require_in_range("substitution", substitution, 0, np.inf, open_high=True))
+    if costs.ndim != 2 or costs.shape[0] != costs.shape[1] or costs.size == 0:
         raise ValueError(f"substitution must be square, a cost for each pair of symbols, got shape {costs.shape}.")
-    require_in_range("substitution", costs, 0, np.inf, open_high=True)
-    for values in symbols:
-        if values.size:
-            require_in_range("a symbol", values, -np.inf, len(costs) - 1, advice="substitution has no row for it.")
     return costs
 
 
@@ -178,23 +214,49 @@ def _broadcast_lead(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"leading axes {a} and {b} do not broadcast; insert axes of length 1.") from None
 
 
-def _length(symbols: Array) -> Array:
-    """Number of entries before the first negative one."""
-    return jnp.sum(jnp.cumprod((symbols >= 0).astype(jnp.int32), axis=-1), axis=-1)
+def _length(ends: Array | np.ndarray) -> Array:
+    """Number of entries before the first end."""
+    return jnp.sum(jnp.cumprod((~jnp.asarray(ends)).astype(jnp.int32), axis=-1), axis=-1)
 
 
-def _edits(a: Array, b: Array, costs: Array | None) -> Array:
+def _edit_distance(a: _Sequences, b: _Sequences, costs: Array | None) -> Array:
+    """All pairs of the broadcast leading axes."""
+    lead = _broadcast_lead(a.length.shape, b.length.shape)
+
+    def one(a: _Sequences, b: _Sequences) -> Array:
+        return _edits(a, b, costs)
+
+    if not lead:
+        return one(a, b)
+
+    def as_list(sequences: _Sequences) -> _Sequences:
+        symbols = jnp.broadcast_to(sequences.symbols, lead + sequences.symbols.shape[-1:])
+        length = jnp.broadcast_to(sequences.length, lead)
+        pairs = math.prod(lead)
+        return _Sequences(symbols=symbols.reshape(pairs, symbols.shape[-1]), length=length.reshape(pairs))
+
+    return jax.vmap(one)(as_list(a), as_list(b)).reshape(lead)
+
+
+def _edits(a: _Sequences, b: _Sequences, costs: Array | None) -> Array:
     """One pair: rows of the table by scan; within a row, D_j - j is a running minimum."""
-    dtype = jnp.result_type(float) if costs is None else costs.dtype
-    places = jnp.arange(b.shape[0] + 1, dtype=dtype)
-    length_a, length_b = _length(a), _length(b)
+    dtype = jnp.zeros(()).dtype if costs is None else costs.dtype
+    places = jnp.arange(b.symbols.shape[0] + 1, dtype=dtype)
 
     def step(row: Array, entry: tuple[Array, Array]) -> tuple[Array, None]:
         i, symbol = entry
-        cost = (b != symbol).astype(dtype) if costs is None else costs[jnp.clip(symbol, 0), jnp.clip(b, 0)]
+        cost = _costs(symbol, b.symbols, costs, dtype)
         best = jnp.minimum(row[1:] + 1, row[:-1] + cost)
         new = jax.lax.cummin(jnp.concatenate([row[:1] + 1, best]) - places) + places
-        return jnp.where(i < length_a, new, row), None
+        return jnp.where(i < a.length, new, row), None
 
-    row, _ = jax.lax.scan(step, places, (jnp.arange(a.shape[0]), a))
-    return row[length_b]
+    steps = jnp.arange(a.symbols.shape[0], dtype=a.length.dtype)
+    row, _ = jax.lax.scan(step, places, (steps, a.symbols))
+    return row[b.length]
+
+
+def _costs(symbol: Array, others: Array, costs: Array | None, dtype: Any) -> Array:
+    """Of putting the others for a symbol; NaN where there is no row for one."""
+    if costs is None:
+        return (others != symbol).astype(dtype)
+    return costs.at[symbol, others].get(mode="fill", fill_value=jnp.nan)

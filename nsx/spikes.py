@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, as_mask, is_concrete, require_negatives, require_positive
+from nsx._checks import as_float, as_floats, as_mask, is_concrete, require_in_range, require_negatives, require_positive
 from nsx._numerics import masked_sum
 from nsx._types import Array, ArrayLike, Bool, Float, Shaped
 
@@ -35,10 +35,11 @@ def trace(
 
     Returns:
         Shape `(..., m)`, spikes as the unit. A silent train (n = 0, or none that counts) is 0 everywhere. The
-        derivative in a spike's time is that of the tail behind it; the jump at the spike has none.
+        derivative in a spike's time is that of the tail behind it; the jump at the spike has none. NaN from a spike
+        that counts and has none for its time, and everywhere where a traced tau is not positive.
 
     Raises:
-        ValueError: tau not positive (traced: meaningless), shapes that do not fit.
+        ValueError: tau that is no positive number (for one per train use vmap), shapes that do not fit.
         TypeError: a mask that is not boolean.
 
     Exact at the grid's times, in O(n m). A spike before the grid's first time leaves its tail on it.
@@ -50,15 +51,17 @@ def trace(
     References:
         [rossum2001novel]
     """
-    require_positive("time_constant", time_constant)
-    times, grid = _as_real("times", times), _prepare_grid(grid)
+    time_constant = _prepare_scale("time_constant", time_constant)
+    times, grid, time_constant = as_floats(times=times, grid=grid, time_constant=time_constant)
+    _require_grid(grid)
     if times.ndim == 0:
         raise ValueError("times need a last axis of spikes, got a scalar. Use times[None] for one spike.")
     elapsed = jnp.expand_dims(grid, tuple(range(times.ndim))) - times[..., None]
-    counts = elapsed >= 0
+    silent = elapsed < 0  # not `>= 0` for the others: NaN stays
     if where is not None:
-        counts &= _prepare_mask(where, times.shape)[..., None]
-    return masked_sum(jnp.exp(-jnp.where(counts, elapsed, 0) / time_constant), counts, axis=-2)
+        silent |= ~as_mask("where", where, times.shape, meaning="one entry per spike")[..., None]
+    tails = jnp.exp(-jnp.where(silent, 0, elapsed) / time_constant)
+    return _nan_where_unknown(time_constant, masked_sum(tails, ~silent, axis=-2))
 
 
 def binned_trace(
@@ -69,15 +72,16 @@ def binned_trace(
     $$x_i = e^{-\Delta / \tau} x_{i-1} + c_i, \qquad x_0 = c_0.$$
 
     Args:
-        counts: spikes a bin, shape `(..., m)`, m >= 1.
+        counts: spikes per bin, shape `(..., m)`, m >= 1.
         step: Delta > 0, the width of a bin.
         time_constant: tau > 0, in the unit of step.
 
     Returns:
-        Shape `(..., m)`, read at the instant to which a bin's spikes are assigned; 0 everywhere for a silent train.
+        Shape `(..., m)`, read at the instant to which a bin's spikes are assigned; 0 everywhere for a silent train. NaN
+        from a bin that holds NaN, and everywhere where a traced step or tau is not positive.
 
     Raises:
-        ValueError: step or tau not positive (traced: meaningless), no bin.
+        ValueError: step or tau that is no positive number, no bin.
 
     Exact for spikes that lie on the grid, in O(m). Biased for spikes anywhere in a bin: one that comes d
     before the end of its bin is e^{d / tau} too strong where bins are read at their end.
@@ -89,13 +93,15 @@ def binned_trace(
     References:
         [rossum2001novel]
     """
-    require_positive("step", step)
-    require_positive("time_constant", time_constant)
-    counts = _as_real("counts", counts)
+    counts, step, time_constant = as_floats(
+        counts=counts,
+        step=_prepare_scale("step", step),
+        time_constant=_prepare_scale("time_constant", time_constant),
+    )
     if counts.ndim == 0 or counts.shape[-1] == 0:
         raise ValueError(f"counts need a last axis of m >= 1 bins, got shape {counts.shape}.")
-    decay = jnp.exp(-jnp.asarray(step, counts.dtype) / time_constant).astype(counts.dtype)
-    return _recursion(jnp.moveaxis(counts, -1, 0), decay)
+    bins = step / time_constant
+    return _nan_where_unknown(bins, _recursion(jnp.moveaxis(counts, -1, 0), jnp.exp(-bins)))
 
 
 def expected_trace(
@@ -112,10 +118,10 @@ def expected_trace(
         time_constant: tau > 0. The variance is this function at tau / 2.
 
     Returns:
-        Shape `(m,)`; 0 for a silent train (rate 0).
+        Shape `(m,)`; 0 for a silent train (rate 0). NaN where a traced tau, rate or time is outside its domain.
 
     Raises:
-        ValueError: tau not positive (concrete values only).
+        ValueError: tau that is no positive number, a negative rate or time, a rate that is no number.
 
     Exact (Campbell's theorem).
 
@@ -126,8 +132,13 @@ def expected_trace(
     References:
         [kingman1993poisson, sec. 3.2]
     """
-    require_positive("time_constant", time_constant)
-    return -rate * time_constant * jnp.expm1(-_prepare_grid(grid) / time_constant)
+    grid, rate, time_constant = as_floats(
+        grid=require_in_range("grid", grid, 0, jnp.inf, advice="Traces are empty at time 0."),
+        rate=_prepare_rate(rate),
+        time_constant=_prepare_scale("time_constant", time_constant),
+    )
+    _require_grid(grid)
+    return _mean_trace(grid, rate, time_constant)
 
 
 def contrastive_gradient(
@@ -152,10 +163,11 @@ def contrastive_gradient(
         where: True at the negatives that count, shape `(..., k)`.
 
     Returns:
-        Shape `(..., m)`. A silent anchor has scores 0 and every weight 1/2; a silent negative adds nothing.
+        Shape `(..., m)`. A silent anchor has scores 0 and every weight 1/2; a silent negative adds nothing. A negative
+        that is masked may hold anything. NaN where a traced step is not positive.
 
     Raises:
-        ValueError: shapes that do not fit, step not positive (concrete values only).
+        ValueError: shapes that do not fit, a step that is no positive number.
         TypeError: a mask that is not boolean.
 
     Exact: what autodiff gives for `losses.sgns`, without its graph.
@@ -168,21 +180,21 @@ def contrastive_gradient(
     References:
         [mikolov2013distributed, eq. 4], [goldberg2014word2vec]
     """
-    require_positive("step", step)
-    anchor, positive, negatives = (
-        as_float(n, x) for n, x in (("anchor", anchor), ("positive", positive), ("negatives", negatives))
+    anchor, positive, negatives, step = as_floats(
+        anchor=anchor, positive=positive, negatives=negatives, step=_prepare_scale("step", step)
     )
     if anchor.shape != positive.shape or anchor.ndim == 0 or negatives.shape[-1:] != anchor.shape[-1:]:
         raise ValueError(
             "anchor and positive must be (..., m) and negatives (..., k, m), "
             f"got {anchor.shape}, {positive.shape} and {negatives.shape}."
         )
-    inner = lambda x, y: step * jnp.sum(x * y, axis=-1)
-    pull, scores = jax.nn.sigmoid(-inner(anchor, positive)), inner(anchor[..., None, :], negatives)
-    require_negatives(pull, scores)
+    score = step * jnp.sum(anchor * positive, axis=-1)
+    require_negatives(score, negatives[..., 0])
     if where is not None:
-        where = as_mask("where", where, scores.shape, meaning="True at the negatives that count")
-    push = jax.nn.sigmoid(scores) if where is None else jnp.where(where, jax.nn.sigmoid(scores), 0)
+        where = as_mask("where", where, negatives.shape[:-1], meaning="True at the negatives that count")
+        negatives = jnp.where(where[..., None], negatives, 0)  # a silent negative adds nothing
+    pull = jax.nn.sigmoid(-score)
+    push = jax.nn.sigmoid(step * jnp.sum(anchor[..., None, :] * negatives, axis=-1))
     return step * (jnp.sum(push[..., None] * negatives, axis=-2) - pull[..., None] * positive)
 
 
@@ -200,10 +212,11 @@ def temporal_emphasis(
 
     Returns:
         Shape `(...)`, no unit; inf where only the late part has a gradient, and NaN with derivative 0 where neither
-        has (all trains silent): mask such trials.
+        has (all trains silent): mask such trials. NaN for a gradient that holds NaN or an infinity.
 
     Raises:
         ValueError: m < 2, a split outside [1, m), a power other than 1 and 2.
+        TypeError: a split that is not a Python integer.
 
     Exact as a description of one gradient. Biased as a sign of what is learnt: at rest it is not 1, see
     `resting_emphasis`.
@@ -217,11 +230,15 @@ def temporal_emphasis(
     """
     gradient = as_float("gradient", gradient)
     split = _prepare_split(split, gradient.shape, power)
-    size = jnp.abs(gradient) if power == 1 else gradient**2
-    early, late = jnp.mean(size[..., :split], axis=-1), jnp.mean(size[..., split:], axis=-1)
-    some = early > 0
+    # relative to the largest, so that no square overflows or vanishes
+    top = jax.lax.stop_gradient(jnp.max(jnp.abs(gradient), axis=-1, keepdims=True))
+    relative = gradient / jnp.where(top == 0, 1, top)
+    size = jnp.abs(relative) if power == 1 else relative**2
+    early = jnp.mean(size[..., :split], axis=-1)
+    late = jnp.mean(size[..., split:], axis=-1)
+    none_early = early == 0  # not `early > 0` for the others: NaN stays
     unbounded = jnp.where(late > 0, jnp.inf, jnp.nan)
-    return jnp.where(some, late / jnp.where(some, early, 1), unbounded)
+    return jnp.where(none_early, unbounded, late / jnp.where(none_early, 1, early))
 
 
 def resting_emphasis(
@@ -249,14 +266,17 @@ def resting_emphasis(
 
     Returns:
         Late over early expectation, a scalar > 1: 1 + O(tau / T), up to 3 (power 1) or 7 (power 2) for halves of a
-        grid much shorter than tau, or 3 at power 2 too where the weights cancel. NaN where all trains are silent.
+        grid much shorter than tau, or 3 at power 2 too where the weights cancel. NaN where all trains are silent, and
+        where a traced value is outside its domain: tau not positive, a negative rate or time, weights of both signs at
+        power 1.
 
     Raises:
-        ValueError: shapes that do not fit, tau not positive, weights of both signs at power 1 (there |g| depends on
-            the whole law of the counts; use power 2). Traced weights of both signs give |E g| for E|g|.
+        ValueError: shapes that do not fit, tau that is no positive number, a negative rate or time, weights of both
+            signs at power 1 (there |g| depends on the whole law of the counts; use power 2).
+        TypeError: a split that is not a Python integer.
 
-    Exact on the grid as a ratio of expectations; the expected ratio over trials differs by the order of 1 / (spikes a
-    trial), and weights that depend on the trains (a trained model's) are not fixed.
+    Exact on the grid as a ratio of expectations; the expected ratio over trials differs by the order of 1 / (spikes
+    per trial), and weights that depend on the trains (a trained model's) are not fixed.
 
     Example:
         >>> t = jnp.arange(0.05, 200.0, 0.1)
@@ -266,15 +286,20 @@ def resting_emphasis(
     References:
         [kingman1993poisson, sec. 3.2], [rossum2001novel]
     """
-    require_positive("time_constant", time_constant)
-    grid, rates, weights = _prepare_grid(grid), _as_real("rates", rates), _as_real("weights", weights)
+    grid, rates, weights, time_constant = as_floats(
+        grid=require_in_range("grid", grid, 0, jnp.inf, advice="Traces are empty at time 0."),
+        rates=require_in_range("rates", rates, 0, jnp.inf, open_high=True),
+        weights=weights,
+        time_constant=_prepare_scale("time_constant", time_constant),
+    )
+    _require_grid(grid)
     split = _prepare_split(split, grid.shape, power)
     if rates.ndim != 1 or rates.shape != weights.shape:
-        raise ValueError(f"rates and weights must have one entry a train, got {rates.shape} and {weights.shape}.")
-    if power == 1 and is_concrete(weights) and np.any(np.asarray(weights) > 0) and np.any(np.asarray(weights) < 0):
-        raise ValueError(f"weights must be of one sign for power 1, got {weights}. Use power=2 for pull and push.")
-    mean = expected_trace(grid, rate=jnp.sum(weights * rates), time_constant=time_constant)
-    spread = expected_trace(grid, rate=jnp.sum(weights**2 * rates), time_constant=time_constant / 2)
+        raise ValueError(f"rates and weights must have one entry per train, got {rates.shape} and {weights.shape}.")
+    if power == 1:
+        weights = _require_one_sign(weights)
+    mean = _mean_trace(grid, jnp.sum(weights * rates), time_constant)
+    spread = _mean_trace(grid, jnp.sum(weights**2 * rates), time_constant / 2)
     size = jnp.abs(mean) if power == 1 else mean**2 + spread
     return temporal_emphasis(size, split=split)
 
@@ -290,33 +315,51 @@ def _recursion(counts: Array, decay: Array) -> Array:
     return jnp.moveaxis(jax.lax.scan(advance, jnp.zeros_like(counts[0]), counts)[1], 0, -1)
 
 
-def _as_real(name: str, value: ArrayLike) -> Array:
-    """A floating array; integers at the default precision."""
-    value = jnp.asarray(value)
-    return as_float(name, value.astype(float) if jnp.issubdtype(value.dtype, jnp.integer) else value)
+def _mean_trace(grid: Array, rate: Array, time_constant: Array) -> Array:
+    """rate tau (1 - exp(-t / tau)), the rate of any sign."""
+    return -rate * time_constant * jnp.expm1(-grid / time_constant)
 
 
-def _prepare_grid(grid: ArrayLike) -> Array:
-    grid = _as_real("grid", grid)
+def _nan_where_unknown(scale: Array, value: Array) -> Array:
+    """NaN everywhere where the scale is: a silent train would hide it."""
+    return jnp.where(jnp.isnan(scale), jnp.nan, value)
+
+
+def _prepare_scale(name: str, value: ArrayLike) -> ArrayLike:
+    """A positive number, NaN where a traced one is not."""
+    if np.ndim(value):
+        raise ValueError(f"{name} must be a number, got shape {np.shape(value)}. Use vmap for several.")
+    return require_positive(name, value)
+
+
+def _prepare_rate(rate: ArrayLike) -> ArrayLike:
+    """A number >= 0, NaN where a traced one is not."""
+    if np.ndim(rate):
+        raise ValueError(f"rate must be a number, got shape {np.shape(rate)}. Use vmap for several.")
+    return require_in_range("rate", rate, 0, np.inf, open_high=True)
+
+
+def _require_grid(grid: Array) -> None:
     if grid.ndim != 1 or grid.size == 0:
         raise ValueError(f"grid must be m >= 1 times, shape (m,), got {grid.shape}.")
-    return grid
 
 
-def _prepare_mask(where: ArrayLike, shape: tuple[int, ...]) -> Array:
-    where = jnp.asarray(where)
-    if where.dtype != bool:
-        raise TypeError(f"where must be boolean (True at the spikes that count), got {where.dtype}.")
-    if where.shape != shape:
-        raise ValueError(f"where must have one entry a spike, shape {shape}, got {where.shape}.")
-    return where
+def _require_one_sign(weights: Array) -> Array:
+    """The weights; ValueError if they are of both signs and concrete, NaN if traced."""
+    both = jnp.any(weights > 0) & jnp.any(weights < 0)
+    if is_concrete(both) and np.any(np.asarray(both)):
+        raise ValueError(f"weights must be of one sign for power 1, got {weights}. Use power=2 for pull and push.")
+    return jnp.where(both, jnp.nan, weights)
 
 
 def _prepare_split(split: int | None, shape: tuple[int, ...], power: int) -> int:
+    """The first index of the late part, the middle for None."""
     if power not in (1, 2):
         raise ValueError(f"power must be 1 (mean magnitude) or 2 (mean square), got {power}.")
     m = shape[-1] if shape else 0
-    split = m // 2 if split is None else split
-    if not 1 <= split < m:
-        raise ValueError(f"split must be in [1, m) for a grid of m >= 2 times, got {split} of {m}.")
-    return split
+    if split is not None and (not isinstance(split, (int, np.integer)) or isinstance(split, bool)):
+        raise TypeError(f"split cuts a shape and must be a Python integer, got {split!r}.")
+    first_late = m // 2 if split is None else int(split)
+    if not 1 <= first_late < m:
+        raise ValueError(f"split must be in [1, m) for a grid of m >= 2 times, got {first_late} of {m}.")
+    return first_late

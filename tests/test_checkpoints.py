@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsx import checkpoints, poincare, words
+from nsx import checkpoints, hierarchies, words
 from tests.helpers import PRECISION, ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -46,7 +46,7 @@ def train_words(**options):
 
 
 def train_tree(**options):
-    return poincare.train_hierarchy(jax.random.key(1), TREE, **(NODES | {"epochs": 4} | options))
+    return hierarchies.train(jax.random.key(1), TREE, **(NODES | {"epochs": 4} | options))
 
 
 def same_bits(a, b):

@@ -163,3 +163,29 @@ def test_shapes_of_draws():
         _checks.as_shape((2.0,))
     with pytest.raises(ValueError, match="at least 0"):
         _checks.as_shape(-1)
+
+
+def test_integers_of_64_bits_become_floats_before_jax_cuts_them():
+    far = 2**40 + 4
+    for value in (np.array([far]), [far]):
+        assert float(_checks.as_float("x", value)[0]) == pytest.approx(far, rel=1e-6)
+    assert float(_checks.as_float("x", far)) == pytest.approx(far, rel=1e-6)
+    narrow = _checks.as_floats(x=np.zeros(1, np.float32), y=3)
+    assert [array.dtype for array in narrow] == [np.float32, np.float32], "a Python integer does not widen"
+
+
+def test_traced_ids_as_int32_never_wrap():
+    narrowed = jax.jit(_checks.clip_to_int32)
+    most = 2**31 - 1
+    assert narrowed(np.array([3, 2**31, 2**32 - 1], np.uint32)).tolist() == [3, most, most]
+    assert narrowed(np.array([3, -1], np.int8)).tolist() == [3, -1]
+    assert narrowed(np.array([200], np.uint8)).tolist() == [200]
+    if jax.config.jax_enable_x64:
+        assert narrowed(np.array([2**32 + 3, -5, 7])).tolist() == [most, most, 7]
+
+
+def test_what_is_outside_its_domain_has_no_derivative_either():
+    slope = jax.jit(jax.grad(lambda x: _checks.require_positive("x", x) ** 2))
+    assert np.isnan(slope(-1.0))
+    assert np.isnan(slope(np.nan))
+    assert float(slope(3.0)) == 6

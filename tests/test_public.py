@@ -54,15 +54,22 @@ def arguments(case: Case, **changes: Any) -> dict[str, Any]:
 
 def eager(case: Case, given: Mapping[str, Any]) -> list[np.ndarray]:
     """Leaves of the result."""
+    given = with_a_fresh_key(given)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(case.call(**given)) if not is_key(leaf)]
 
 
 def traced(case: Case, given: Mapping[str, Any]) -> list[np.ndarray]:
     """Leaves of the result with all that may be traced traced."""
+    given = with_a_fresh_key(given)
     moving = {name: given[name] for name in case.traced}
     fixed = {name: value for name, value in given.items() if name not in moving}
     found = jax.jit(lambda moving: case.call(**moving, **fixed))(moving)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(found) if not is_key(leaf)]
+
+
+def with_a_fresh_key(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, the same draws meant: a key may be used once."""
+    return {name: jax.random.clone(value) if is_key(value) else value for name, value in given.items()}
 
 
 def gradient(case: Case, given: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -179,7 +179,7 @@ def test_emphasis_follows_a_shift():
         (lambda: spikes.trace(1.0, GRID, time_constant=1.0), ValueError, "last axis of spikes"),
         (lambda: spikes.trace(np.zeros(2), GRID[:0], time_constant=1.0), ValueError, "m >= 1 times"),
         (lambda: spikes.trace(np.zeros(2), GRID, time_constant=1.0, where=np.ones(2)), TypeError, "boolean"),
-        (lambda: spikes.trace(np.zeros(2), GRID, time_constant=1.0, where=np.ones(3, bool)), ValueError, "a spike"),
+        (lambda: spikes.trace(np.zeros(2), GRID, time_constant=1.0, where=np.ones(3, bool)), ValueError, "broadcast"),
         (lambda: spikes.binned_trace(np.zeros((2, 0)), step=1.0, time_constant=1.0), ValueError, "m >= 1 bins"),
         (lambda: spikes.binned_trace(np.zeros(2), step=-1.0, time_constant=1.0), ValueError, "step must be positive"),
         (lambda: spikes.contrastive_gradient(np.zeros(2), np.zeros(3), np.zeros((1, 2))), ValueError, r"got \(2,\)"),
@@ -188,7 +188,11 @@ def test_emphasis_follows_a_shift():
         (lambda: spikes.temporal_emphasis(np.ones(4), split=4), ValueError, "got 4 of 4"),
         (lambda: spikes.temporal_emphasis(np.ones(4), power=3), ValueError, "got 3"),
         (lambda: spikes.resting_emphasis(GRID, [1.0, 1.0], [1.0, -1.0], time_constant=1.0), ValueError, "one sign"),
-        (lambda: spikes.resting_emphasis(GRID, [1.0], [1.0, 1.0], time_constant=1.0), ValueError, "one entry a train"),
+        (
+            lambda: spikes.resting_emphasis(GRID, [1.0], [1.0, 1.0], time_constant=1.0),
+            ValueError,
+            "one entry per train",
+        ),
     ],
 )
 def test_bad_input(call, error, message):

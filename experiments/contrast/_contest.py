@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx import losses
-from nsx.audit import Problem, audit, problem, proposal
+from nsx.audit import GradientError, Problem, ProposalAudit, audit, from_embeddings, named_proposal
 
 NAMES = ("uniform", "power:0.5", "power:0.75", "power:1", "gibbs:2", "scores:1", "scores:2", "ann:0.9", "ann:0.5")
 TRAINED = (*NAMES, "scores:1")  # the exact softmax runs again, at half the step
@@ -76,31 +76,33 @@ def audited(key, world, replicates):
     shape = (len(world.anchors), POSITIVES)
     ids = np.ravel(jax.random.categorical(positive_key, jnp.log(world.law)[:, None], shape=shape))
     anchors = np.repeat(world.anchors, POSITIVES, axis=0)
-    given = problem(anchors, world.candidates[ids], world.candidates, positive_ids=ids, counts=world.counts)
-    made = [proposal(name, given, num_negatives=K, temperature=1.0) for name in NAMES]
-    found = audit(audit_key, given, made, temperature=1.0, num_negatives=(K,), replicates=replicates, max_anchors=None)
-    rows = []
-    for row in found.proposals:
-        for side in ("", "corrected_"):
-            of = lambda name, row=row, side=side: getattr(row, side + name)[0].value
-            length = of("signal_to_noise") * np.sqrt(of("error") ** 2 - of("bias") ** 2)
-            common = row.entropy.value, row.hard_probability.value
-            rows.append((of("bias"), of("drift"), 1 / of("signal_to_noise"), length, *common))
-    return np.array(rows)
+    given = from_embeddings(anchors, world.candidates[ids], world.candidates, positive_ids=ids, counts=world.counts)
+    made = [named_proposal(name, given, k=K, temperature=1.0) for name in NAMES]
+    found = audit(audit_key, given, made, temperature=1.0, k=(K,), replicates=replicates, max_pairs=None)
+    return np.array([_numbers(row, side) for row in found.proposals for side in (row.plain, row.corrected)])
+
+
+def _numbers(row: ProposalAudit, side: GradientError) -> tuple[float, ...]:
+    """The six numbers of one contestant."""
+    bias = side.bias[0].value
+    signal_to_noise = side.signal_to_noise[0].value
+    noise = np.sqrt(side.error[0].value ** 2 - bias**2)  # over the length of the full gradient
+    length = signal_to_noise * noise
+    return bias, side.drift[0].value, 1 / signal_to_noise, length, row.entropy.value, row.hard_probability.value
 
 
 def laws(world, scores):
     """Log-weights of every proposal at its contestants' scores, `(contestants, m, n)`."""
     pool = Problem(None, None, world.candidates, None, None, None, world.counts)
-    made = [proposal(name, pool, num_negatives=K, temperature=1.0).log_weights for name in TRAINED]
+    made = [named_proposal(name, pool, k=K, temperature=1.0).log_weights for name in TRAINED]
     parts = jnp.split(scores, len(TRAINED))
     return jnp.concatenate([jnp.broadcast_to(law(part), part.shape) for law, part in zip(made, parts, strict=True)])
 
 
 def sampled_loss(anchor, positive, draws, candidates, log_q, corrected):
     """InfoNCE of one positive against K draws, with or without log q."""
-    shift = corrected * (log_q[draws] + np.log(K))
-    return losses.info_nce(candidates[positive] @ anchor, candidates[draws] @ anchor, log_q_negatives=shift)
+    log_expected = corrected * (log_q[draws] + np.log(K))  # of the draws of each, or 0
+    return losses.info_nce(candidates[positive] @ anchor, candidates[draws] @ anchor - log_expected)
 
 
 @partial(jax.jit, static_argnames=("steps", "burn"))

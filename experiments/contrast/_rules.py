@@ -103,10 +103,19 @@ def gradient_at_truth(key, rows, world):
     log_q = world["log_q"] * jnp.log(CONTEXTS @ ITEMS)
 
     def mean_loss(scores, masked):
+        # on the scores of the batch: `in_batch_info_nce` refuses a mask together with log q on the positive
         def one(context, item):
             ids = jnp.where(masked & world["mask"], item, jnp.arange(PAIRS))
-            x, y = jax.nn.one_hot(context, 2), scores.T[item]
-            return jnp.mean(losses.in_batch_info_nce(x, y, temperature=1.0, ids=ids, log_q=log_q[item]))
+            negatives = scores[context][:, item]
+            return jnp.mean(
+                losses.info_nce(
+                    jnp.diagonal(negatives),
+                    negatives,
+                    log_q_positive=log_q[item],
+                    log_q_negatives=jnp.broadcast_to(log_q[item], negatives.shape),
+                    where=ids[:, None] != ids[None, :],
+                )
+            )
 
         return jnp.mean(jax.vmap(one)(context, item))
 

@@ -92,8 +92,7 @@ def replicate(key, rows, largest, world):
         ids, where, log_q = rule
         where = where & (jnp.arange(largest) < count)
         positive = jnp.full(rows, SCORES[TARGET])
-        log_q = log_q + jnp.log(count)
-        return losses.info_nce(positive, scores[ids], log_q_negatives=log_q, where=where) - exact
+        return losses.info_nce(positive, scores[ids], log_q_negatives=log_q, k=count, where=where) - exact
 
     counts = jnp.asarray(powers(4, largest)[1:], scores.dtype)
     bias = jax.vmap(lambda rule: jax.lax.map(lambda count: excess(rule, count), counts))(rules)

@@ -154,8 +154,9 @@ def hinge(positive, negatives, *, temperature, where):
 
 def averaged(positive, negatives, *, temperature, where):
     """InfoNCE with the mean of the exponentials instead of their sum."""
-    log_k = jnp.full(negatives.shape, jnp.log(jnp.sum(where)))
-    return losses.info_nce(positive, negatives, temperature=temperature, log_q_negatives=log_k, where=where)
+    log_q = jnp.zeros(negatives.shape)
+    k = jnp.sum(where)
+    return losses.info_nce(positive, negatives, temperature=temperature, log_q_negatives=log_q, k=k, where=where)
 
 
 def twice(positive, negatives, *, temperature, where):

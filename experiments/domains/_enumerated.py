@@ -107,12 +107,11 @@ def by_importance(key, every, labels, draws, negatives, weighted):
     ids = samplers.draw_inverse(draw_key, log_q, (draws, int(negatives[-1])))
     weight = jnp.where(weighted, log_q, -jnp.log(len(every)))
     first = jnp.arange(ids.shape[1])[None] < jnp.asarray(negatives)[:, None]
-    shifted = scores[ids] - weight[ids]  # info_nce would take log K q apart; here K is an axis
 
     def loss(mask):
-        log_k = jnp.log(jnp.sum(mask))
         where = mask[None] & (ids != truth)
-        return losses.info_nce(jnp.full(draws, scores[truth]), shifted - log_k, where=where)
+        positive = jnp.full(draws, scores[truth])
+        return losses.info_nce(positive, scores[ids], log_q_negatives=weight[ids], k=jnp.sum(mask), where=where)
 
     ratio = jnp.where(jnp.arange(len(every)) != truth, jnp.exp(jax.nn.log_softmax(scores) - log_q), 0)
     return jnp.exp(over_devices(loss, first) - nll).T, bias.gradient_variance(ratio, log_q)

@@ -92,8 +92,8 @@ def grouped(x):
 def sampled_loss(scores, ids, num, log_q, corrected):
     """InfoNCE over the first num of the drawn negatives, log(num q) taken off them where corrected."""
     where = jnp.arange(ids.shape[0]) < num
-    shift = corrected * (jnp.log(num.astype(log_q.dtype)) + log_q[ids])
-    return losses.info_nce(scores[TARGET], scores[ids], log_q_negatives=shift, where=where)
+    k = jnp.where(corrected > 0, num, 1)
+    return losses.info_nce(scores[TARGET], scores[ids], log_q_negatives=corrected * log_q[ids], k=k, where=where)
 
 
 def estimates(key, log_q, replicates, corrected):

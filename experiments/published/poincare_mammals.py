@@ -21,7 +21,7 @@ from experiments import data as sources
 from experiments._claim import Claim, at_its_word, at_least, at_most
 from experiments._style import panels
 from experiments.published import _disk
-from nsx import poincare
+from nsx import hierarchies
 
 CLAIM = Claim(
     statement="Five hyperbolic dimensions embed the mammals of WordNet to mean rank 1.26 and MAP .927; Euclidean "
@@ -68,17 +68,17 @@ def hierarchy(dataset):
     if dataset is not None:
         return sources.mammals()
     nodes = np.arange(1, 85)
-    relations = poincare.transitive_closure(np.stack([nodes, (nodes - 1) // 4], axis=1), num_nodes=85)
+    relations = hierarchies.transitive_closure(np.stack([nodes, (nodes - 1) // 4], axis=1), num_nodes=85)
     return sources.Hierarchy(tuple(map(str, range(85))), relations)
 
 
 def embed(key, tree, *, dimension, epochs, geometry=None, rate=RATE):
     """Points, and (mean rank, MAP, last loss)."""
-    trained = poincare.train_hierarchy(
+    trained = hierarchies.train(
         key, tree.relations, num_nodes=len(tree.names), dimension=dimension, epochs=epochs, geometry=geometry,
         negatives=NEGATIVES, learning_rate=rate, batch_size=10, burn_in=20, dtype=jnp.result_type(float),
     )  # fmt: skip
-    found = poincare.reconstruction(trained.points, tree.relations, geometry=geometry)
+    found = hierarchies.reconstruction(trained.points, tree.relations, geometry=geometry)
     return trained.points, (*found[:2], trained.losses[-1])
 
 
@@ -99,7 +99,7 @@ def compute(key, *, dataset, epochs, seeds, dimension, flat):
     rows = np.zeros((len(CAPS), len(flat), 3))
     keys = jax.random.split(flat_key, rows.shape[:2])
     for i, cap in enumerate(CAPS):
-        geometry = poincare.euclidean_geometry(max_norm=cap, squared=True)
+        geometry = hierarchies.euclidean_geometry(max_norm=cap, squared=True)
         for j, d in enumerate(flat):
             rows[i, j] = embed(keys[i, j], tree, dimension=d, epochs=epochs, geometry=geometry)[1]
     ball = ball_rows(ball_key, tree, seeds=seeds, dimension=dimension, epochs=epochs)

@@ -20,7 +20,7 @@ import numpy as np
 from experiments import data as sources
 from experiments._claim import Claim, at_least, at_most, student_margin
 from experiments._style import panels
-from nsx import poincare
+from nsx import hierarchies
 
 CLAIM = Claim(
     statement="Ten hyperbolic dimensions embed the noun closure of WordNet: fifteen epochs rank better than the fifty "
@@ -65,21 +65,21 @@ def hierarchy(dataset):
     if dataset is not None:
         return sources.noun_closure()
     nodes = np.arange(1, 341)
-    relations = poincare.transitive_closure(np.stack([nodes, (nodes - 1) // 4], axis=1), num_nodes=341)
+    relations = hierarchies.transitive_closure(np.stack([nodes, (nodes - 1) // 4], axis=1), num_nodes=341)
     return sources.Hierarchy(tuple(map(str, range(341))), relations)
 
 
 def start(key, tree, geometry, *, batch, rate):
-    plan = poincare.hierarchy_plan(
+    plan = hierarchies.plan(
         tree.relations, num_nodes=len(tree.names), geometry=geometry, negatives=NEGATIVES, learning_rate=rate,
         batch_size=batch, burn_in=1,
     )  # fmt: skip
-    return plan, poincare.hierarchy_init(key, plan, dimension=DIMENSION, dtype=jnp.result_type(float))
+    return plan, hierarchies.init(key, plan, dimension=DIMENSION, dtype=jnp.result_type(float))
 
 
 def evaluate(tree, points, geometry, sample):
     """Summed rank and average precision of each sampled node."""
-    found = poincare.reconstruction(points, tree.relations, geometry=geometry, nodes=sample)
+    found = hierarchies.reconstruction(points, tree.relations, geometry=geometry, nodes=sample)
     nodes = tree.relations[np.isin(tree.relations[:, 0], sample), 0]
     _, first = np.unique(nodes, return_index=True)
     return np.add.reduceat(found.ranks, first), found.average_precision
@@ -91,7 +91,7 @@ def train(key, tree, geometry, sample, *, epochs, every, batch, rate):
     plan, state = start(start_key, tree, geometry, batch=batch, rate=rate)
     rows, losses = [], []
     for epoch in range(epochs):
-        state, info = poincare.hierarchy_epoch(jax.random.fold_in(epochs_key, epoch), plan, state)
+        state, info = hierarchies.epoch(jax.random.fold_in(epochs_key, epoch), plan, state)
         if (epoch + 1) % every == 0:
             rows.append(evaluate(tree, state.points, geometry, sample))
             losses.append(float(info.loss))
@@ -99,7 +99,7 @@ def train(key, tree, geometry, sample, *, epochs, every, batch, rate):
 
 
 def geometry_of(name):
-    return {"ball": poincare.ball_geometry, "lorentz": poincare.lorentz_geometry}[name]()
+    return {"ball": hierarchies.ball_geometry, "lorentz": hierarchies.lorentz_geometry}[name]()
 
 
 def compute(key, *, dataset, epochs, every, nodes, geometries, batch, rate):

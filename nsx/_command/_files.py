@@ -1,47 +1,73 @@
-"""Embeddings from a file, and an audit as plain data: the only part of the audit that touches a disk."""
+"""Embeddings from a file, and an audit as plain data."""
 
 from __future__ import annotations
 
-import importlib
+import difflib
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from nsx.audit import Audit, Measured, Problem, problem, problem_from_scores
+from nsx._command._archives import Archive, legible, open_archive, require_memory
+from nsx.audit import Problem, Report, from_embeddings, from_scores
 
-KEYS = "anchors, positives, candidates, scores, positive_ids, labels, anchor_labels, candidate_labels, counts"
+KEYS = (
+    "anchors",
+    "positives",
+    "candidates",
+    "scores",
+    "positive_ids",
+    "labels",
+    "anchor_labels",
+    "candidate_labels",
+    "counts",
+)
 WEIGHTS = "log_weights_"
+CLOSE = 0.8  # likeness, of 0 to 1, at which an unknown key is taken for a slip of the pen
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a file by key.
+class Contents(NamedTuple):
+    """Arrays of a file by key, log-weights by the name behind `log_weights_`, and keys that were left alone."""
 
-    `.npz` and `.safetensors` hold the keys of `KEYS`, and log-weights as `log_weights_NAME`. A `.npy` holds anchors
-    and positives, shape `(2, m, d)`, or scores, shape `(m, n)`, the positive of row i in column i.
+    arrays: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
+    unused: tuple[str, ...]
+
+
+def read(path: Path, *, scores: bool = False, weights: Sequence[str] = ()) -> Contents:
+    """The arrays of a file that an audit uses, and nothing else of it.
+
+    `.npz` and `.safetensors` hold the keys of `KEYS`, and log-weights as `log_weights_NAME`, read for the names in
+    `weights`. A `.npy` holds anchors and positives, shape `(2, m, d)`, or where `scores` says so, scores of shape
+    `(m, n)`, the positive of row i in column i.
     """
-    kind = path.suffix.lower()
-    if kind == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    if kind == ".safetensors":
-        return dict(importlib.import_module("safetensors.numpy").load_file(path))
-    if kind != ".npy":
-        raise ValueError(f"{path.name}: the file must be .npz, .npy or .safetensors.")
-    array = np.load(path, allow_pickle=False)
-    if array.ndim == 3 and len(array) == 2:
-        return {"anchors": array[0], "positives": array[1]}
-    if array.ndim == 2:
-        return {"scores": array, "positive_ids": np.arange(len(array))}
-    raise ValueError(f"{path.name}: a .npy must have shape (2, m, d) or (m, n), got {array.shape}.")
+    archive = open_archive(path)
+    keys = list(archive.keys)
+    if keys == [""]:
+        return _from_one_array(archive, scores)
+    if scores and "scores" not in keys:
+        raise ValueError(f"--scores: there is no key 'scores'; there are {', '.join(sorted(keys)) or 'none'}.")
+    _require_no_slips(keys)
+    missing = [name for name in weights if WEIGHTS + name not in keys]
+    if missing:
+        known = sorted(key for key in keys if key.startswith(WEIGHTS)) or ["none"]
+        raise ValueError(
+            f"weights:{missing[0]} needs the key {WEIGHTS + missing[0]!r}; of this kind there are {', '.join(known)}."
+        )
+    wanted = [key for key in keys if key in KEYS] + [WEIGHTS + name for name in weights]
+    arrays = _load(archive, wanted)
+    return Contents(
+        arrays={key: array for key, array in arrays.items() if key in KEYS},
+        weights={name: arrays[WEIGHTS + name] for name in weights},
+        unused=tuple(sorted(set(keys) - set(wanted))),
+    )
 
 
-def to_problem(arrays: dict[str, np.ndarray], *, cosine: bool = False) -> tuple[Problem, dict[str, np.ndarray]]:
-    """The problem in a file's arrays, and the log-weights beside it."""
+def to_problem(arrays: dict[str, np.ndarray], *, cosine: bool = False) -> Problem:
+    """The problem in a file's arrays."""
     arrays = dict(arrays)
-    weights = {k.removeprefix(WEIGHTS): arrays.pop(k) for k in list(arrays) if k.startswith(WEIGHTS)}
-    unknown = set(arrays) - set(KEYS.split(", "))
-    if unknown:
-        raise ValueError(f"unknown key {sorted(unknown)[0]!r}; there are {KEYS}, and {WEIGHTS}NAME.")
     labels = arrays.pop("labels", None)
     if labels is not None:
         if "candidates" in arrays:
@@ -50,29 +76,84 @@ def to_problem(arrays: dict[str, np.ndarray], *, cosine: bool = False) -> tuple[
             )
         arrays |= {"anchor_labels": labels, "candidate_labels": labels}
     if "scores" in arrays:
-        if cosine:
-            raise ValueError("cosine needs embeddings; scores are taken as they are.")
+        vectors = {"anchors", "positives", "candidates"} & set(arrays)
+        if vectors:
+            raise ValueError(f"both scores and {sorted(vectors)[0]}: give scores, or embeddings, in one file.")
         if "positive_ids" not in arrays:
             raise ValueError("scores need positive_ids: the column of each row's positive.")
-        return problem_from_scores(**arrays), weights
-    missing = {"anchors", "positives"} - set(arrays)
+        return from_scores(**arrays)
+    missing = [key for key in ("anchors", "positives") if key not in arrays]
     if missing:
-        raise ValueError(f"the key {sorted(missing)[0]!r} is missing; there are {', '.join(sorted(arrays)) or 'none'}.")
-    return problem(**arrays, cosine=cosine), weights
+        raise ValueError(
+            f"the key {missing[0]!r} is missing; there are {', '.join(sorted(arrays)) or 'none of those looked for'}. "
+            f"An audit reads {', '.join(KEYS)}."
+        )
+    try:
+        return from_embeddings(**arrays, cosine=cosine)
+    except (ValueError, TypeError) as error:
+        if labels is None:
+            raise
+        # the file has one key for both sides, and that is what its owner knows
+        text = str(error).replace("anchor_labels", "labels").replace("candidate_labels", "labels")
+        raise type(error)(text) from error
 
 
-def to_json(found: Audit) -> dict:
-    """The audit as dictionaries, lists and numbers; a Measured is `{value, standard_error}`, null where exact."""
+def to_json(report: Report) -> dict:
+    """The report as dictionaries, lists and numbers; a Measured is `{value, standard_error}`, null where exact."""
 
     def plain(value: object) -> object:
-        if isinstance(value, Measured):
-            return {name: plain(part) for name, part in value._asdict().items()}
+        """A value of the report by its kind."""
         if hasattr(value, "_asdict"):
             return {name: plain(part) for name, part in value._asdict().items()}
         if isinstance(value, tuple):
             return [plain(part) for part in value]
-        if isinstance(value, float) and not np.isfinite(value):
-            return None if np.isnan(value) else "inf"
+        if isinstance(value, float) and not math.isfinite(value):
+            return None if math.isnan(value) else "inf"
         return value
 
-    return plain(found)
+    return plain(report)
+
+
+def _from_one_array(archive: Archive, scores: bool) -> Contents:
+    """What a `.npy` holds; a plain matrix is never taken for scores unless told."""
+    array = _load(archive, [""])[""]
+    if scores:
+        if array.ndim != 2 or array.shape[0] > array.shape[1]:
+            raise ValueError(
+                f"--scores needs shape (m, n) with the positive of row i in column i, so n >= m, got {array.shape}. "
+                "Else save an .npz with scores and positive_ids."
+            )
+        return Contents({"scores": array, "positive_ids": np.arange(len(array))}, {}, ())
+    if array.ndim == 3 and len(array) == 2:
+        return Contents({"anchors": array[0], "positives": array[1]}, {}, ())
+    if array.ndim == 2:
+        raise ValueError(
+            f"one matrix of shape {array.shape} is not a set of pairs. If these are scores, the positive of row i in "
+            "column i, say --scores; if embeddings, save anchors and positives as one array of shape (2, m, d), or as "
+            "an .npz with these keys."
+        )
+    raise ValueError(f"a .npy must have shape (2, m, d), or (m, n) with --scores, got {array.shape}.")
+
+
+def _load(archive: Archive, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays under these keys, once it is known that they fit."""
+    declared = {}
+    for key in keys:
+        with legible(key):
+            declared[key] = archive.declared(key)
+    require_memory(declared)
+    arrays = {}
+    for key in keys:
+        with legible(key):
+            arrays[key] = archive.load(key)
+    return arrays
+
+
+def _require_no_slips(keys: Sequence[str]) -> None:
+    """Raise ValueError at a key that is almost one of the known: nobody means `label` to be left alone."""
+    for key in sorted(set(keys) - set(KEYS)):
+        if key.startswith(WEIGHTS):
+            continue
+        like = difflib.get_close_matches(key.lower(), set(KEYS) - set(keys), n=1, cutoff=CLOSE)
+        if like:
+            raise ValueError(f"unknown key {key!r}: is it {like[0]!r}? An audit reads {', '.join(KEYS)}.")

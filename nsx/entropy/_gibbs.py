@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_broadcastable, require_positive
+from nsx._checks import as_floats, as_scores, is_concrete, require_positive
 from nsx._numerics import per_row
 from nsx._types import Array, ArrayLike
 
@@ -79,17 +79,9 @@ def is_empty(scores: Array) -> Array:
     return jnp.all(scores == -jnp.inf, axis=-1)
 
 
-def prepare_scores(scores: ArrayLike, where: Array | None) -> Array:
+def prepare_scores(scores: ArrayLike, where: ArrayLike | None) -> Array:
     """Scores as floats, -inf where masked, checked for shape and (concrete) for values."""
-    scores = as_float("scores", scores)
-    if scores.ndim == 0 or scores.shape[-1] == 0:
-        raise ValueError(f"scores need a last axis of n >= 1 candidates, got shape {scores.shape}.")
-    if where is not None:
-        where = jnp.asarray(where)
-        if where.dtype != bool:
-            raise TypeError(f"where must be boolean (True at the candidates that count), got {where.dtype}.")
-        require_broadcastable("where", where.shape, scores.shape)
-        scores = jnp.where(jnp.broadcast_to(where, scores.shape), scores, -jnp.inf)
+    scores = as_scores(scores, where)
     if is_concrete(scores):
         top = np.max(np.asarray(scores), axis=-1)
         if np.any(np.isnan(top)) or np.any(top == math.inf):
@@ -101,20 +93,18 @@ def prepare_scores(scores: ArrayLike, where: Array | None) -> Array:
 
 def prepare_rows(name: str, value: ArrayLike, scores: Array) -> tuple[Array, Array]:
     """Scores (..., n) and a per-row parameter (...) broadcast against each other, in their common precision."""
-    value = jnp.asarray(value)
+    scores, value = as_floats(**{"scores": scores, name: value})
     try:
         lead = np.broadcast_shapes(scores.shape[:-1], value.shape)
     except ValueError:
         raise ValueError(
             f"{name} of shape {value.shape} does not broadcast with the rows of scores, {scores.shape[:-1]}. "
-            f"Give one {name} for all rows, or one a row."
+            f"Give one {name} for all rows, or one per row."
         ) from None
-    dtype = jnp.result_type(scores, value)
-    scores = jnp.broadcast_to(scores.astype(dtype), (*lead, scores.shape[-1]))
-    return scores, jnp.broadcast_to(value.astype(dtype), lead)
+    return jnp.broadcast_to(scores, (*lead, scores.shape[-1])), jnp.broadcast_to(value, lead)
 
 
-def prepare(scores: ArrayLike, temperature: ArrayLike, where: Array | None) -> tuple[Array, Array]:
+def prepare(scores: ArrayLike, temperature: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array]:
     """Checked scores (..., n) and temperature (...), broadcast against each other."""
-    require_positive("temperature", temperature, advice="It divides the scores.")
+    temperature = require_positive("temperature", temperature, advice="It divides the scores.")
     return prepare_rows("temperature", temperature, prepare_scores(scores, where))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import is_concrete
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Bool, Float
 from nsx.entropy._gibbs import best, gibbs, is_empty, prepare, prepare_scores
 from nsx.entropy._thermodynamics import entropy
@@ -16,7 +17,7 @@ def effective_margin(
     negatives: Float[ArrayLike, "... k"],
     temperature: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... k"] | None = None,
+    where: Bool[ArrayLike, "... k"] | None = None,
 ) -> Float[Array, "..."]:
     r"""The score that a positive must pass for InfoNCE to fall below log 2; the free energy of the negatives.
 
@@ -41,9 +42,11 @@ def effective_margin(
     Exact for the negatives given.
 
     Example:
-        >>> m = effective_margin(jnp.zeros(8), 0.5)
-        >>> round(float(m / 0.5), 6) == round(float(jnp.log(8.0)), 6)
-        True
+        >>> one, many = jnp.array([0.2]), jnp.full(1024, 0.2)
+        >>> [round(float(effective_margin(many, tau)), 3) for tau in (0.01, 0.1, 1.0)]  # 0.2 + tau log 1024
+        [0.269, 0.893, 7.131]
+        >>> round(float(effective_margin(one, 1.0)), 3)
+        0.2
 
     References:
         [oord2018representation, eq. 4], [derrida1981random]
@@ -71,7 +74,7 @@ def _free_energy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]
 
 
 def freezing_temperature(
-    scores: Float[ArrayLike, "... n"], *, where: Bool[Array, "... n"] | None = None
+    scores: Float[ArrayLike, "... n"], *, where: Bool[ArrayLike, "... n"] | None = None
 ) -> Float[Array, "..."]:
     r"""Random-energy estimate of the temperature below which a few hardest candidates take all the weight.
 
@@ -104,12 +107,10 @@ def freezing_temperature(
     counted = scores != -jnp.inf
     count = jnp.sum(counted, axis=-1)
     if is_concrete(count) and np.any(np.asarray(count) < 2):
-        raise ValueError("a freezing temperature needs at least two candidates a row, got fewer. Drop the row.")
+        raise ValueError("a freezing temperature needs at least two candidates per row, got fewer. Drop the row.")
     enough = count > 1
     size = jnp.where(enough, count, 2).astype(scores.dtype)
     safe = jnp.where(counted, scores, 0)
     centred = jnp.where(counted, safe - jnp.sum(safe, axis=-1, keepdims=True) / size[..., None], 0)
     variance = jnp.sum(centred**2, axis=-1) / size
-    equal = variance == 0
-    deviation = jnp.where(equal, 0, jnp.sqrt(jnp.where(equal, 1, variance)))
-    return jnp.where(enough, deviation / jnp.sqrt(2 * jnp.log(size)), jnp.nan)
+    return jnp.where(enough, safe_sqrt(variance) / jnp.sqrt(2 * jnp.log(size)), jnp.nan)

@@ -19,7 +19,7 @@ def temperature_for_entropy(
     scores: Float[ArrayLike, "... n"],
     target: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... n"] | None = None,
+    where: Bool[ArrayLike, "... n"] | None = None,
 ) -> Float[Array, "..."]:
     r"""The temperature at which the softmax law of the scores has the target entropy.
 
@@ -41,16 +41,17 @@ def temperature_for_entropy(
 
     Raises:
         ValueError: a target outside (log m, log n), scores all equal in a row, or as `entropy`. With scores or
-            target traced, such a row gives NaN with gradient 0.
+            target traced, such a row gives NaN, with gradient 0.
         TypeError: as `entropy`.
 
     Exact up to rounding; ill-conditioned near both ends, where dH/dtau vanishes. Targets whose distance to log m
     is below 1e-36 (float32) are beyond what an entropy in that precision can show.
 
     Example:
-        >>> tau = temperature_for_entropy(jnp.array([0.0, -1.0, -2.0]), jnp.log(2.0))
-        >>> round(float(tau), 3)
-        0.754
+        >>> scores = jnp.array([0.0, -1.0, -2.0])
+        >>> tau = temperature_for_entropy(scores, jnp.log(jnp.array([1.5, 2.0, 2.5])))  # effective candidates
+        >>> [round(float(t), 3) for t in tau]
+        [0.473, 0.754, 1.256]
 
     References:
         [maaten2008visualizing], [haarnoja2018soft]
@@ -143,11 +144,11 @@ def _bracket(scores: Array, wanted: Array, span: Array) -> _Search:
     guess = jnp.clip(_deviation(gap, counted) / jnp.sqrt(2 * short_of_span), low, high)
     start = jnp.where(jnp.isfinite(guess), guess, jnp.sqrt(low) * jnp.sqrt(high))
     rootless = ~((wanted > 0) & (wanted < span))
-    return _Search(low, high, jnp.where(rootless, 1, start), rootless, jnp.asarray(0))
+    return _Search(low, high, jnp.where(rootless, 1, start), rootless, jnp.int32(0))
 
 
 def _deviation(gap: Array, counted: Array) -> Array:
-    count = jnp.sum(counted, axis=-1, keepdims=True)
+    count = jnp.sum(counted, axis=-1, keepdims=True).astype(gap.dtype)
     centred = jnp.where(counted, gap - jnp.sum(gap, axis=-1, keepdims=True) / count, 0)
     return jnp.sqrt(jnp.sum(centred**2, axis=-1) / count[..., 0])
 

@@ -20,7 +20,7 @@ def entropy(
     scores: Float[ArrayLike, "... n"],
     temperature: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... n"] | None = None,
+    where: Bool[ArrayLike, "... n"] | None = None,
 ) -> Float[Array, "..."]:
     r"""Entropy of the softmax law of the scores at a temperature: how many candidates share the weight.
 
@@ -42,17 +42,17 @@ def entropy(
         candidates. Gaps longer than 1000 tau count as 1000 tau: their weight is 0 in both precisions.
 
     Raises:
-        ValueError: temperature not positive, NaN or +inf scores, a row with no candidate (concrete values only:
-            traced, a NaN or +inf score and an empty row give NaN, the empty row with gradient 0, and a
-            temperature <= 0 gives a meaningless value), or shapes that do not fit.
+        ValueError: temperature not positive, NaN or +inf scores, a row with no candidate (traced, each gives NaN in
+            its row, the empty row with gradient 0), or shapes that do not fit.
         TypeError: complex scores, or a mask that is not boolean.
 
     Exact for the candidates given; biased downwards as an estimate of the entropy over a larger set from which
     they were sampled.
 
     Example:
-        >>> round(float(entropy(jnp.zeros(4), 0.1)), 6) == round(float(jnp.log(4.0)), 6)
-        True
+        >>> scores = jnp.array([1.0, 0.9, 0.2, -0.5])
+        >>> [round(float(entropy(scores, tau)), 4) for tau in (0.01, 0.1, 1.0, 100.0)]  # from one candidate to log 4
+        [0.0005, 0.5843, 1.2512, 1.3863]
 
     References:
         [wang2021understanding]
@@ -85,7 +85,7 @@ def entropy_slope(
     scores: Float[ArrayLike, "... n"],
     temperature: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... n"] | None = None,
+    where: Bool[ArrayLike, "... n"] | None = None,
 ) -> Float[Array, "..."]:
     r"""Derivative of the entropy in the temperature.
 
@@ -130,7 +130,7 @@ def heat_capacity(
     scores: Float[ArrayLike, "... n"],
     temperature: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... n"] | None = None,
+    where: Bool[ArrayLike, "... n"] | None = None,
 ) -> Float[Array, "..."]:
     r"""Derivative of the entropy in the log-temperature.
 
@@ -168,7 +168,7 @@ def effective_negatives(
     scores: Float[ArrayLike, "... n"],
     temperature: Float[ArrayLike, "..."],
     *,
-    where: Bool[Array, "... n"] | None = None,
+    where: Bool[ArrayLike, "... n"] | None = None,
 ) -> Float[Array, "..."]:
     r"""Number of equally weighted candidates with the same entropy, the perplexity of the softmax law.
 

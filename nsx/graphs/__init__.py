@@ -4,6 +4,13 @@ Notation: adjacency A (n, n), boolean, symmetric, without self-loops; degrees d;
 that is not its neighbour; h the number of shared neighbours from which a negative is called hard.
 """
 
+from nsx.graphs._draws import draw_from_index as draw_from_index
+from nsx.graphs._draws import draw_non_edges as draw_non_edges
+from nsx.graphs._draws import non_edge_log_prob as non_edge_log_prob
+from nsx.graphs._index import EdgeIndex as EdgeIndex
+from nsx.graphs._index import TargetLaw as TargetLaw
+from nsx.graphs._index import index_edges as index_edges
+from nsx.graphs._index import non_edge_counts as non_edge_counts
 from nsx.graphs._negatives import efficiency as efficiency
 from nsx.graphs._negatives import hard_negative_rate as hard_negative_rate
 from nsx.graphs._negatives import has_negatives as has_negatives

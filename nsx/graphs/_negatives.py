@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete
+from nsx._checks import as_float, as_floats, as_ids, is_concrete
 from nsx._numerics import log_normalize, masked_sum
 from nsx._types import Array, ArrayLike, Bool, Float, Int
 from nsx.graphs._checks import prepare_adjacency, prepare_rows
@@ -31,10 +31,12 @@ def non_neighbours(
         ValueError: A not square, not symmetric or with a self-loop, fewer than 2 nodes, weights that do not fit.
         TypeError: A not boolean. Traced, only shape and type are checked.
 
-    Exact. In an empty graph every other node is a negative.
+    Exact. In an empty graph every other node is a negative. Memory O(n^2): for 1e5 nodes and more, and for directed or
+    bipartite graphs, draw negatives by `draw_non_edges` from the list of edges.
 
     Example:
-        >>> non_neighbours(jnp.array([[False, True, False], [True, False, True], [False, True, False]]))[0].tolist()
+        >>> path = jnp.array([[False, True, False], [True, False, True], [False, True, False]])
+        >>> non_neighbours(path)[0].tolist()
         [-inf, -inf, 0.0]
 
     References:
@@ -57,7 +59,10 @@ def has_negatives(log_weights: Float[ArrayLike, "n n"]) -> Bool[Array, " n"]:
         log_weights: shape `(n, n)`, a row for each anchor, nats.
 
     Returns:
-        Shape `(n,)`, the `where` of `hard_negative_rate` and `efficiency`.
+        Shape `(n,)`, the `where` of `hard_negative_rate` and `efficiency`. NaN is no mass.
+
+    Raises:
+        ValueError: a scalar.
 
     Exact.
 
@@ -68,7 +73,10 @@ def has_negatives(log_weights: Float[ArrayLike, "n n"]) -> Bool[Array, " n"]:
     References:
         [yang2020understanding]
     """
-    return jnp.any(jnp.asarray(log_weights) > -jnp.inf, axis=-1)
+    weights = as_float("log_weights", log_weights)
+    if weights.ndim == 0:
+        raise ValueError("log_weights must have a row for each anchor, got a scalar.")
+    return jnp.any(weights > -jnp.inf, axis=-1)
 
 
 def hard_negative_rate(
@@ -84,15 +92,17 @@ def hard_negative_rate(
 
     Args:
         log_weights: of the negatives, shape `(n, n)`, a row for each anchor, nats, as from `non_neighbours`.
-        common: c, shape `(n, n)`.
-        threshold: h.
+        common: c >= 0, integers, shape `(n, n)`, as from `common_neighbours`.
+        threshold: h, a number.
         where: True at the anchors that count, shape `(n,)`; None for all.
 
     Returns:
-        Shape `(n,)`; 0 where masked, NaN where traced weights leave a counted anchor without negatives.
+        Shape `(n,)`; 0 where masked, NaN where traced weights leave a counted anchor without negatives, or hold NaN in
+        its row.
 
     Raises:
         ValueError: a counted anchor without negatives, shapes that do not fit.
+        TypeError: counts that are not integers, a mask that is not boolean.
 
     Exact for the law given.
 
@@ -106,7 +116,7 @@ def hard_negative_rate(
         [liben2007link], [yang2020understanding]
     """
     weights, where = prepare_rows(log_weights, where)
-    common = jnp.asarray(common)
+    common = as_ids("common", common)
     if common.shape != weights.shape:
         raise ValueError(f"common must have the shape of log_weights, {weights.shape}, got {common.shape}.")
     return _expected(weights, (common >= threshold).astype(weights.dtype), where)
@@ -133,7 +143,8 @@ def efficiency(
         where: True at the anchors whose negatives count, shape `(n,)`.
 
     Returns:
-        A scalar, 1 at scores 0. NaN, traced, for a graph without edges or anchors without negatives.
+        A scalar, 1 at scores 0. NaN, traced, for a graph without edges or anchors without negatives. A score that is
+        neither an edge's nor a possible negative's may be anything.
 
     Raises:
         ValueError: no edge, a counted anchor without negatives, no anchor that counts, shapes that do not fit.
@@ -149,21 +160,25 @@ def efficiency(
     References:
         [yang2020understanding], [mikolov2013distributed]
     """
-    adjacency, scores = prepare_adjacency(adjacency), as_float("scores", scores)
+    adjacency = prepare_adjacency(adjacency)
     weights, where = prepare_rows(log_weights, where)
+    scores, weights = as_floats(scores=scores, weights=weights)
     if scores.shape != adjacency.shape or weights.shape != adjacency.shape:
         raise ValueError(f"scores {scores.shape} and log_weights {weights.shape} must fit the graph {adjacency.shape}.")
     if is_concrete(adjacency) and not np.any(np.asarray(adjacency)):
         raise ValueError("adjacency has no edge: there is no positive to compare with.")
     if is_concrete(where) and not np.any(np.asarray(where)):
         raise ValueError("no anchor counts: every node is masked or joined to all others.")
-    push = masked_sum(_expected(weights, jax.nn.sigmoid(scores), where), where) / jnp.sum(where)
-    pull = jnp.sum(jnp.where(adjacency, jax.nn.sigmoid(-scores), 0)) / jnp.sum(adjacency)
+    possible = where[:, None] & (weights != -jnp.inf)
+    push_each = _expected(weights, jax.nn.sigmoid(jnp.where(possible, scores, 0)), where)
+    pull_each = jax.nn.sigmoid(-jnp.where(adjacency, scores, 0))
+    push = masked_sum(push_each, where) / jnp.sum(where.astype(scores.dtype))
+    pull = jnp.sum(masked_sum(pull_each, adjacency)) / jnp.sum(adjacency.astype(scores.dtype))
     return push / pull
 
 
 def _expected(log_weights: Array, values: Array, where: Array) -> Array:
     """Mean of the values under each row's law; 0 where masked, NaN where a counted row is empty."""
-    filled = has_negatives(log_weights)
-    mean = masked_sum(jnp.exp(log_normalize(log_weights)) * values, log_weights > -jnp.inf)
-    return jnp.where(where, jnp.where(filled, mean, jnp.nan), 0)
+    possible = log_weights != -jnp.inf  # not `>`: NaN is no impossible one
+    mean = masked_sum(jnp.exp(log_normalize(log_weights)) * values, possible)
+    return jnp.where(where, jnp.where(jnp.any(possible, axis=-1), mean, jnp.nan), 0)

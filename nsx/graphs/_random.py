@@ -22,7 +22,7 @@ def random_graph(key: Key[Array, ""], edge_probability: Float[ArrayLike, "n n"])
         edge_probability: p, shape `(n, n)`; only what lies above the diagonal is used.
 
     Returns:
-        Adjacency, boolean, shape `(n, n)`.
+        Adjacency, boolean, shape `(n, n)`; no edge where a traced p is outside [0, 1].
 
     Raises:
         ValueError: p not square, or (concrete) an entry outside [0, 1].
@@ -49,7 +49,7 @@ def preferential_attachment(key: Key[Array, ""], *, num_nodes: int, num_edges: i
     Args:
         key: a typed key, `jax.random.key`.
         num_nodes: n > m, a Python integer.
-        num_edges: m >= 1, a Python integer: edges a new node.
+        num_edges: m >= 1, a Python integer: edges per new node.
 
     Returns:
         Adjacency, boolean, shape `(n, n)`, with m (n - m) edges; nodes in order of arrival, node 0 the star's hub.

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import linprog
 
-from nsx._checks import as_float, is_concrete, require_finite
+from nsx._checks import as_floats, as_mask, is_concrete, require_finite
 from nsx._types import Array, ArrayLike, Bool, Float
 
 _MAX_STEPS = 200
@@ -94,8 +95,8 @@ def feasibility(
 
     Example:
         >>> die = np.arange(1.0, 7.0)[:, None]
-        >>> feasibility(die, np.array([4.5])).slack > 0
-        True
+        >>> round(feasibility(die, np.array([4.5])).slack, 4)  # of 1/6, which only the uniform law gives to all
+        0.1
         >>> feasibility(die, np.array([6.5])).direction.round(3).tolist()
         [-0.067]
 
@@ -107,28 +108,29 @@ def feasibility(
     values, target, counted = (np.asarray(x) for x in _prepare(features, moments, where))
     offset = values[counted].astype(float) - target
     scale = np.maximum(np.abs(offset).max(axis=0), np.finfo(float).tiny)
-    slack, some, direction = _programme(offset / scale)
+    found = _programme(offset / scale)
     law = np.zeros(len(counted))
-    law[counted] = some
-    return Feasibility(slack, law, direction / scale)
+    law[counted] = found.law
+    return Feasibility(slack=found.slack, law=law, direction=found.direction / scale)
 
 
-def _programme(g: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Slack, law and direction for offsets g (n, m); the dual prices of the moments are the direction."""
-    from scipy.optimize import linprog
-
+def _programme(g: np.ndarray) -> Feasibility:
+    """The answer for offsets g (n, m); the dual prices of the moments are the direction."""
     n, m = g.shape
-    none = np.zeros(n), np.zeros(m)
+    no_law = np.zeros(n)
+    no_direction = np.zeros(m)
     rows = np.concatenate([np.append(g.T, g.sum(axis=0)[:, None], axis=1), np.append(np.ones(n), n)[None]])
     bounds = [(0, None)] * n + [(None, None)]
     found = linprog(-np.eye(n + 1)[n], A_eq=rows, b_eq=np.eye(m + 1)[m], bounds=bounds, method="highs")
     if found.x is None:  # moments off the affine hull: some direction is constant and not 0 on all candidates
-        return -np.inf, none[0], np.linalg.lstsq(g, np.ones(n), rcond=None)[0]
+        direction = np.linalg.lstsq(g, np.ones(n), rcond=None)[0]
+        return Feasibility(slack=-np.inf, law=no_law, direction=direction)
     slack = float(found.x[-1])
     if slack > 1e-9 / n:
-        return slack, found.x[:-1] + slack, none[1]
+        return Feasibility(slack=slack, law=found.x[:-1] + slack, direction=no_direction)
     direction = found.eqlin.marginals[:m]
-    return (0.0 if slack > -1e-9 else slack), none[0], direction * np.sign((g @ direction).sum())
+    towards_all = np.sign((g @ direction).sum())
+    return Feasibility(slack=0.0 if slack > -1e-9 else slack, law=no_law, direction=direction * towards_all)
 
 
 def _explain(features: np.ndarray, moments: np.ndarray, where: np.ndarray) -> None:
@@ -159,11 +161,20 @@ def _explain(features: np.ndarray, moments: np.ndarray, where: np.ndarray) -> No
 
 
 class _Search(NamedTuple):
+    """State of Newton's method: largest residual now and a step ago, and the range of the last step's log-weights."""
+
     multipliers: Array
     residual: Array
     previous: Array
     change: Array
     step: Array
+
+
+class _Moments(NamedTuple):
+    """Of standardised features under the law of some multipliers."""
+
+    mean: Array
+    covariance: Array
 
 
 def _standardised(features: Array, moments: Array, where: Array) -> tuple[Array, Array]:
@@ -173,13 +184,14 @@ def _standardised(features: Array, moments: Array, where: Array) -> tuple[Array,
     return offset / scale[None], scale
 
 
-def _moments(g: Array, multipliers: Array, where: Array) -> tuple[Array, Array, Array]:
-    """Mean, covariance and law of the features g."""
+def _moments(g: Array, multipliers: Array, where: Array) -> _Moments:
+    """Mean and covariance of the features g."""
     logits = jnp.where(where, jnp.matmul(g, multipliers, precision="highest"), -jnp.inf)
     law = jax.nn.softmax(logits)
     mean = jnp.matmul(law, g, precision="highest")
     centred = jnp.where(where[:, None], g - mean[None], 0)
-    return mean, jnp.matmul((law[:, None] * centred).T, centred, precision="highest"), law
+    covariance = jnp.matmul((law[:, None] * centred).T, centred, precision="highest")
+    return _Moments(mean=mean, covariance=covariance)
 
 
 @jax.custom_jvp
@@ -190,21 +202,33 @@ def _solve(features: Array, moments: Array, where: Array) -> Array:
     accepted = eps**0.75
 
     def improve(state: _Search) -> _Search:
-        mean, covariance, _ = _moments(g, state.multipliers, where)
-        newton = jnp.linalg.solve(covariance, mean)
+        now = _moments(g, state.multipliers, where)
+        newton = jnp.linalg.solve(now.covariance, now.mean)
         change = jnp.where(where, jnp.matmul(g, newton, precision="highest"), 0)
         change = jnp.max(change, initial=-jnp.inf, where=where) - jnp.min(change, initial=jnp.inf, where=where)
         damping = jnp.where(change > eps, jnp.log1p(change) / jnp.where(change > eps, change, 1), 1)
         multipliers = state.multipliers - damping * newton
-        residual = jnp.max(jnp.abs(_moments(g, multipliers, where)[0]))
-        return _Search(multipliers, residual, state.residual, change, state.step + 1)
+        residual = jnp.max(jnp.abs(_moments(g, multipliers, where).mean))
+        return _Search(
+            multipliers=multipliers,
+            residual=residual,
+            previous=state.residual,
+            change=change,
+            step=state.step + 1,
+        )
 
     def unfinished(state: _Search) -> Array:
         settled = (state.residual <= accepted) & (state.residual > state.previous / 2)
         return (state.step < _MAX_STEPS) & (state.residual > eps) & ~settled
 
     infinite = jnp.asarray(jnp.inf, g.dtype)
-    start = _Search(jnp.zeros_like(scale), infinite, infinite, infinite, jnp.asarray(0))
+    start = _Search(
+        multipliers=jnp.zeros_like(scale),
+        residual=infinite,
+        previous=infinite,
+        change=infinite,
+        step=jnp.asarray(0),
+    )
     found = jax.lax.while_loop(unfinished, improve, start)
     # on the boundary the residual dies out too, but the steps do not
     good = (found.residual <= accepted) & (found.change <= eps**0.25) & _independent(g, where)  # False for NaN
@@ -214,7 +238,8 @@ def _solve(features: Array, moments: Array, where: Array) -> Array:
 def _independent(g: Array, where: Array) -> Array:
     """True where no combination of the features is constant over the candidates that count."""
     count = jnp.sum(where)
-    centred = jnp.where(where[:, None], g - (jnp.sum(g, axis=0) / jnp.maximum(count, 1))[None], 0)
+    mean = jnp.sum(g, axis=0) / jnp.maximum(count, 1).astype(g.dtype)
+    centred = jnp.where(where[:, None], g - mean[None], 0)
     singular = jnp.linalg.svd(centred, compute_uv=False)
     tolerance = max(g.shape) * jnp.finfo(g.dtype).eps
     return (count > g.shape[1]) & (singular[-1] > tolerance * jnp.maximum(singular[0], tolerance))
@@ -226,27 +251,27 @@ def _solve_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array
     multipliers = _solve(features, moments, where)
     solved = jnp.all(jnp.isfinite(multipliers))
     safe = jnp.where(solved, multipliers, 0)
-    residual = lambda f, mu: _moments(f, safe, where)[0] - mu
+
+    def residual(features: Array, moments: Array) -> Array:
+        return _moments(features, safe, where).mean - moments
+
     _, change = jax.jvp(residual, (features, moments), tangents[:2])
     g, scale = _standardised(features, moments, where)
-    covariance = _moments(g, safe * scale, where)[1]
+    covariance = _moments(g, safe * scale, where).covariance
     along = -jnp.linalg.solve(jnp.where(solved, covariance, jnp.eye(scale.size)), change / scale) / scale
     return multipliers, jnp.where(solved, along, 0)
 
 
 def _prepare(features: ArrayLike, moments: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array, Array]:
-    features, moments = as_float("features", features), as_float("moments", moments)
+    """Features (0 where they do not count) and moments of one float type, and what counts."""
+    features, moments = as_floats(features=features, moments=moments)
     if features.ndim != 2 or 0 in features.shape or moments.shape != features.shape[1:]:
         raise ValueError(
             f"features must be (n, m) with n, m >= 1 and moments (m,), got {features.shape} and {moments.shape}."
         )
-    where = jnp.ones(features.shape[0], bool) if where is None else jnp.asarray(where)
-    if where.dtype != bool or where.shape != features.shape[:1]:
-        raise ValueError(f"where must be boolean, one entry a candidate, got {where.dtype} of shape {where.shape}.")
+    where = as_mask("where", True if where is None else where, features.shape[:1], meaning="one entry per candidate")
     if is_concrete(where) and not np.any(np.asarray(where)):
         raise ValueError("no candidate counts: where is False everywhere.")
     features = jnp.where(where[:, None], features, 0)
-    require_finite("features", features, advice="Mask such candidates with `where`.")
-    require_finite("moments", moments)
-    dtype = jnp.promote_types(features.dtype, moments.dtype)
-    return features.astype(dtype), moments.astype(dtype), where
+    features = require_finite("features", features, advice="Mask such candidates with `where`.")
+    return features, require_finite("moments", moments), where

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nsx import samplers
+from nsx._checks import as_float, as_floats, as_mask, require_finite
 from nsx._types import Array, ArrayLike, Bool, Float
 
 
@@ -46,8 +47,10 @@ def overlap(incidence: Bool[ArrayLike, "e n"], anchor: Bool[ArrayLike, " n"]) ->
         [jaccard1912distribution]
     """
     incidence, anchor = _prepare(incidence, anchor)
-    shared, either = (jnp.sum(x, axis=1).astype(float) for x in (incidence & anchor[None], incidence | anchor[None]))
-    return jnp.where(either > 0, shared / jnp.where(either > 0, either, 1), 1)
+    shared = _count(incidence & anchor[None])
+    either = _count(incidence | anchor[None])
+    both_empty = either == 0
+    return jnp.where(both_empty, 1, shared / jnp.where(both_empty, 1, either))
 
 
 def features(incidence: Bool[ArrayLike, "e n"], anchor: Bool[ArrayLike, " n"]) -> Features:
@@ -77,12 +80,12 @@ def features(incidence: Bool[ArrayLike, "e n"], anchor: Bool[ArrayLike, " n"]) -
         [jaynes1957information]
     """
     incidence, anchor = _prepare(incidence, anchor)
-    size, differing, either = (
-        jnp.sum(x, axis=1).astype(float) for x in (incidence, incidence ^ anchor[None], incidence | anchor[None])
-    )
+    size = _count(incidence)
+    differing = _count(incidence ^ anchor[None])
+    either = _count(incidence | anchor[None])
     where = (size > 0) & (differing > 0)
-    log = lambda x: jnp.log(jnp.where(where, x, 1))
-    return Features(jnp.stack([log(size), log(differing) - log(either)], axis=1), where)
+    log_size, log_differing, log_either = (jnp.log(jnp.where(where, x, 1)) for x in (size, differing, either))
+    return Features(values=jnp.stack([log_size, log_differing - log_either], axis=1), where=where)
 
 
 def power_law(
@@ -104,7 +107,7 @@ def power_law(
 
     Returns:
         Shape `(e,)`, nats; -inf at the anchor itself and at empty hyperedges whatever the exponents (0^0 and the
-        pole at beta < 0 included).
+        pole at beta < 0 included). NaN elsewhere where a traced exponent is not finite.
 
     Raises:
         ValueError: shapes that do not fit, exponents not finite, no candidate (concrete values only).
@@ -123,16 +126,31 @@ def power_law(
         [jaynes1957information]
     """
     found = features(incidence, anchor)
-    exponents = jnp.stack([jnp.asarray(x, found.values.dtype) for x in (size_exponent, overlap_exponent)])
-    return samplers.exclude(samplers.maxent(found.values, exponents), ~found.where)
+    values, alpha, beta = as_floats(
+        values=found.values,
+        alpha=_prepare_exponent("size_exponent", size_exponent),
+        beta=_prepare_exponent("overlap_exponent", overlap_exponent),
+    )
+    return samplers.exclude(samplers.maxent(values, jnp.stack([alpha, beta])), ~found.where)
 
 
 def _prepare(incidence: ArrayLike, anchor: ArrayLike) -> tuple[Array, Array]:
-    incidence, anchor = jnp.asarray(incidence), jnp.asarray(anchor)
-    if incidence.dtype != bool or anchor.dtype != bool:
-        raise TypeError(f"incidence and anchor must be boolean, got {incidence.dtype} and {anchor.dtype}.")
+    incidence = as_mask("incidence", incidence)
+    anchor = as_mask("anchor", anchor)
     if incidence.ndim != 2 or 0 in incidence.shape or anchor.shape != incidence.shape[1:]:
         raise ValueError(
             f"incidence must be (e, n) with e, n >= 1 and anchor (n,), got {incidence.shape} and {anchor.shape}."
         )
     return incidence, anchor
+
+
+def _count(nodes: Array) -> Array:
+    """Number of nodes of each hyperedge, as a float."""
+    return jnp.sum(nodes, axis=1).astype(jnp.zeros(()).dtype)
+
+
+def _prepare_exponent(name: str, value: ArrayLike) -> Array:
+    exponent = as_float(name, require_finite(name, value))
+    if exponent.ndim:
+        raise ValueError(f"{name} must be a scalar, got shape {exponent.shape}. Use vmap for several laws.")
+    return exponent

@@ -5,7 +5,7 @@ from nsx.losses._binary import nce as nce
 from nsx.losses._binary import sgns as sgns
 from nsx.losses._binary import sigmoid as sigmoid
 from nsx.losses._by_rows import in_batch as in_batch
-from nsx.losses._by_rows import sup_con as sup_con
+from nsx.losses._cached import cached_value_and_grad as cached_value_and_grad
 from nsx.losses._in_batch import in_batch_info_nce as in_batch_info_nce
 from nsx.losses._metric import alignment as alignment
 from nsx.losses._metric import triplet as triplet
@@ -16,3 +16,4 @@ from nsx.losses._reweighted import hard_info_nce as hard_info_nce
 from nsx.losses._reweighted import self_adversarial as self_adversarial
 from nsx.losses._softmax import decoupled_info_nce as decoupled_info_nce
 from nsx.losses._softmax import info_nce as info_nce
+from nsx.losses._sup_con import sup_con as sup_con

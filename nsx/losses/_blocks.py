@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import jax
 import jax.numpy as jnp
 
 from nsx._checks import require_count
 from nsx._types import Array
 
+Tree = TypeVar("Tree")
+
 _SLAB = 2**21  # entries of a slab: 8 MiB of float32, few enough to be reused in cache instead of paged in afresh
-_FEWEST, _MOST = 64, 512  # rows of a slab, between launch cost and wasted padding
+_FEWEST = 64  # rows of a slab: fewer, and launching it costs more than its work
+_MOST = 512  # rows of a slab: more, and the last one is mostly padding
 
 
 def default_block(columns: int) -> int:
@@ -20,13 +26,15 @@ def chosen_block(block_size: int | None, columns: int) -> int:
     """The caller's rows of a slab, checked, or the default's."""
     if block_size is None:
         return default_block(columns)
-    require_count("block_size", block_size)
-    return int(block_size)
+    return require_count("block_size", block_size)
 
 
-def split_rows(block: int, *arrays: Array) -> tuple[Array, ...]:
-    """Each array `(m, ...)` as `(blocks, block, ...)`, for scan; rows of padding are 0, or -1 for signed integers."""
-    rows = arrays[0].shape[0]
+def split_rows(block: int, tree: Tree) -> Tree:
+    """Each array `(m, ...)` of a tree as `(blocks, block, ...)`, for scan.
+
+    Rows of padding are 0, or -1 for signed integers, where a negative place counts for nothing.
+    """
+    rows = jax.tree.leaves(tree)[0].shape[0]
     block = min(block, rows)
     count = -(-rows // block)
 
@@ -35,7 +43,7 @@ def split_rows(block: int, *arrays: Array) -> tuple[Array, ...]:
         widths = [(0, count * block - rows)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, widths, constant_values=fill).reshape((count, block, *array.shape[1:]))
 
-    return tuple(split(array) for array in arrays)
+    return jax.tree.map(split, tree)
 
 
 def join_rows(array: Array, rows: int) -> Array:

@@ -1,6 +1,6 @@
 """Any score-level loss over a batch, a slab of whole rows at a time: the family that has no kernel of its own.
 
-A slab is computed, used and forgotten, and computed again for the gradient: 8 b^2 d operations with it, where the
+A slab is computed, used and forgotten, and computed again for the gradient: 8 b n d operations with it, where the
 kernels of `in_batch_info_nce` need 6, but derivatives of every order and in every parameter come for nothing.
 """
 
@@ -11,11 +11,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from nsx._numerics import masked_logsumexp
-from nsx._types import Array, ArrayLike, Float, Int
-from nsx.losses._batch_checks import require_integers, require_pairs, require_scalar_temperature
+from nsx._types import Array, ArrayLike, Bool, Float, Int
+from nsx.losses._batch_checks import require_labels, require_pairs
 from nsx.losses._blocks import chosen_block, join_rows, split_rows
-from nsx.losses._row_kernel import exclusions
+from nsx.losses._sides import Columns, exclusions, places
 
 RowLoss = Callable[..., Array]
 
@@ -23,24 +22,32 @@ RowLoss = Callable[..., Array]
 def in_batch(
     loss: RowLoss,
     x: Float[ArrayLike, "b d"],
-    y: Float[ArrayLike, "b d"],
+    y: Float[ArrayLike, "n d"],
     *,
-    ids: Int[ArrayLike, "b"] | None = None,
+    ids: Int[ArrayLike, "n"] | None = None,
+    own: Float[ArrayLike, "b h d"] | None = None,
+    own_where: Bool[ArrayLike, "b h"] | None = None,
+    where: Bool[ArrayLike, "rows"] | None = None,
     block_size: int | None = None,
     axis_name: str | None = None,
     precision: str | None = "highest",
 ) -> Float[Array, "b"]:
-    r"""Any loss of this package with the other pairs of the batch as negatives, never holding the b x b scores.
+    r"""Any loss of this package with the other pairs of the batch as negatives, never holding the b x n scores.
 
-    $$\ell_i = \mathrm{loss}\bigl(s_{ii}, (s_{ij})_{j\ne i}\bigr), \qquad s_{ij} = x_i\cdot y_j .$$
+    $$\ell_i = \mathrm{loss}\bigl(s_{ii}, (s_{ij})_{j\ne i}, (x_i\cdot o_{ih})_h\bigr), \qquad s_{ij} = x_i\cdot y_j .$$
 
     Args:
-        loss: called as `loss(positive, negatives, where=where)` on slabs of rows, `(r,)`, `(r, b)` and `(r, b)`; it
+        loss: called as `loss(positive, negatives, where=where)` on slabs of rows, `(r,)`, `(r, n + h)` twice; it
             returns `(r,)`. Bind the rest first: `functools.partial(losses.sigmoid, temperature=t, bias=b)`; what
             it closes over is differentiated too.
         x: anchors, shape `(b, d)`.
-        y: candidates, shape `(b, d)`; y_i is the positive of x_i.
-        ids: identity of each y, integers of shape `(b,)`; columns of equal id are no negatives of each other.
+        y: candidates, shape `(n, d)`, n >= b; y_i is the positive of x_i, rows from b on are more negatives for all.
+        ids: identity of each candidate, integers of any size, shape `(n,)`; candidates of the positive's id are no
+            negatives.
+        own: hard negatives of one anchor alone, shape `(b, h, d)`.
+        own_where: True at the own negatives that count, shape `(b, h)`.
+        where: True at the rows that count, shape `(b,)`, or `(n,)` to rule the other candidates too; a row that does
+            not has loss 0, is nobody's negative, and may hold anything.
         block_size: rows of a slab; None takes about 2^21 scores.
         axis_name: mapped axis over which the batch is split, as in `in_batch_info_nce`.
         precision: of the matrix products, as in `jax.numpy.matmul`.
@@ -50,98 +57,54 @@ def in_batch(
 
     Raises:
         ValueError: shapes that do not fit, or what the loss itself refuses.
-        TypeError: ids that are not integers, a block_size that is no Python integer.
+        TypeError: ids that are not integers, masks that are not boolean, a block_size that is no Python integer.
 
-    Exact: the same numbers as the loss on the full scores, in memory O(b (d + block_size)). Biased as the loss itself
-    and as any in-batch negatives are. The mean of both directions is that of `in_batch(loss, x, y)` and
+    Exact: the same numbers as the loss on the full scores, in memory O((b + n) d + n block_size + b h d). Biased as the
+    loss itself and as any in-batch negatives are. The mean of both directions is that of `in_batch(loss, x, y)` and
     `in_batch(loss, y, x)`.
 
     Example:
         >>> from functools import partial
         >>> from nsx.losses import decoupled_info_nce
         >>> decoupled = partial(decoupled_info_nce, temperature=0.1)
-        >>> bool(jnp.allclose(in_batch(decoupled, jnp.ones((4, 2)), jnp.ones((4, 2))), jnp.log(3.0)))
-        True
+        >>> in_batch(decoupled, jnp.ones((4, 2)), jnp.ones((4, 2)))[0].round(4)  # log 3: the positive is not counted
+        Array(1.0986, dtype=float32)
 
     References:
         [zhai2023sigmoid], [yeh2022decoupled], [chuang2020debiased], [robinson2021contrastive]
     """
-    x, y = require_pairs(x, y)
-    ids = None if ids is None else require_integers("ids", ids, x.shape[0])
-    target, columns = jnp.arange(x.shape[0]), y
+    # Check, promote, and put 0 where nothing counts
+    pairs = require_pairs(x, y, own=own, own_where=own_where, where=where)
+    size, candidates = pairs.x.shape[0], pairs.y.shape[0]
+    (ids,) = require_labels({"ids": candidates}, ids=ids)
+    start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * candidates
+    row_place = places(size, pairs.counted.rows, start=start)
+    row_ids = None if ids is None else ids[:size]
+
+    # Candidates of all devices
+    place = places(candidates, pairs.counted.columns, start=start, missing=-2)
+    columns = Columns(pairs.y, None, place, ids)
     if axis_name is not None:
-        gather = lambda a: jax.lax.all_gather(a, axis_name, tiled=True)
-        target = jax.lax.axis_index(axis_name) * x.shape[0] + target
-        columns, ids = gather(y), None if ids is None else gather(ids)
+        columns = jax.tree.map(lambda a: jax.lax.all_gather(a, axis_name, tiled=True), columns)
 
-    def rows(anchors: Array, own: Array, target: Array, row_ids: Array) -> Array:
-        scores = jnp.matmul(anchors, columns.T, precision=precision)
-        out = exclusions(target, row_ids, columns.shape[0], ids)
-        return loss(jnp.sum(anchors * own, axis=1), scores, where=~out)
+    def rows(part: tuple) -> Array:
+        """Losses of a slab of anchors."""
+        anchors, positives, own, own_where, row_place, row_ids = part
+        negatives = jnp.matmul(anchors, columns.y.T, precision=precision)
+        counts = ~exclusions(row_place, row_ids, columns)
+        if own is not None:
+            own_scores = jnp.sum(anchors[:, None, :] * own, axis=-1)
+            negatives = jnp.concatenate([negatives, own_scores], axis=1)
+            kept = jnp.ones(own_scores.shape, bool) if own_where is None else own_where
+            counts = jnp.concatenate([counts, kept], axis=1)
+        each = loss(jnp.sum(anchors * positives, axis=1), negatives, where=counts)
+        return jnp.where(row_place < 0, 0, each)
 
-    return _slabs(rows, block_size, columns.shape[0], x, y, target, target if ids is None else ids[target])
-
-
-def sup_con(
-    x: Float[ArrayLike, "b d"],
-    labels: Int[ArrayLike, "b"],
-    *,
-    temperature: Float[ArrayLike, ""],
-    block_size: int | None = None,
-    precision: str | None = "highest",
-) -> Float[Array, "b"]:
-    r"""Supervised contrastive loss: every other point of the label is a positive, the rest are negatives.
-
-    $$\ell_i = -\frac1{|P_i|}\sum_{p\in P_i}\log\frac{e^{z_{ip}}}{\sum_{j\ne i} e^{z_{ij}}},
-      \qquad P_i = \{p\ne i: c_p = c_i\}, \quad z_{ij} = x_i\cdot x_j/\tau .$$
-
-    Args:
-        x: points, shape `(b, d)`; scores are the dot products of the inputs as given, so normalise for cosines.
-        labels: class of each point, integers of shape `(b,)`.
-        temperature: tau > 0, a scalar; may be learned.
-        block_size: rows of a slab; None takes about 2^21 scores.
-        precision: of the matrix products, as in `jax.numpy.matmul`.
-
-    Returns:
-        Loss per point in nats, shape `(b,)`, no reduction; 0 where a point is alone in its class.
-
-    Raises:
-        ValueError: temperature not positive (concrete values only; a traced one <= 0 gives a meaningless value or
-            NaN), or shapes that do not fit.
-        TypeError: labels that are not integers.
-
-    Exact, in memory O(b (d + block_size)). Biased: several positives share one softmax, so the loss cannot
-    fall below log |P_i|, which it reaches when all of the class coincide far from the rest.
-
-    Example:
-        >>> points = 30.0 * jnp.eye(2)[jnp.array([0, 0, 0, 1])]
-        >>> loss = sup_con(points, jnp.array([0, 0, 0, 1]), temperature=1.0)
-        >>> bool(jnp.allclose(loss, jnp.log(2.0) * jnp.array([1, 1, 1, 0]), rtol=1e-6))  # two positives each
-        True
-
-    References:
-        [khosla2020supervised, eq. 2]
-    """
-    x, _ = require_pairs(x, x)
-    require_scalar_temperature(temperature)
-    labels = require_integers("labels", labels, x.shape[0])
-
-    def rows(anchors: Array, index: Array, own: Array) -> Array:
-        itself = exclusions(index, own, x.shape[0], None)
-        scores = jnp.matmul(anchors, x.T, precision=precision) / temperature
-        top = jnp.max(jnp.where(itself, -jnp.inf, scores), axis=1, keepdims=True)
-        scores = scores - jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))  # before digits are lost
-        same = (own[:, None] == labels[None, :]) & ~itself
-        count = jnp.sum(same, axis=1)
-        total = masked_logsumexp(scores, ~itself)
-        gaps = jnp.where(same, jnp.where(count > 0, total, 0)[:, None] - scores, 0)
-        return jnp.sum(gaps, axis=1) / jnp.maximum(count, 1)
-
-    return _slabs(rows, block_size, x.shape[0], x, jnp.arange(x.shape[0]), labels)
+    parts = (pairs.x, pairs.y[:size], pairs.own, pairs.own_where, row_place, row_ids)
+    return over_slabs(rows, block_size, columns.y.shape[0], parts)
 
 
-def _slabs(rows: Callable[..., Array], block_size: int | None, columns: int, *arrays: Array) -> Array:
+def over_slabs(rows: Callable[[tuple], Array], block_size: int | None, columns: int, parts: tuple) -> Array:
     """`rows` over slabs of the arrays' rows, each forgotten after use."""
-    slabs = split_rows(chosen_block(block_size, columns), *arrays)
-    slabs = jax.lax.map(lambda part: jax.checkpoint(rows)(*part), slabs)
-    return join_rows(slabs, arrays[0].shape[0])
+    slabs = jax.lax.map(jax.checkpoint(rows), split_rows(chosen_block(block_size, columns), parts))
+    return join_rows(slabs, jax.tree.leaves(parts)[0].shape[0])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_finite, require_positive
+from nsx._checks import as_floats, is_concrete, require_finite, require_positive
 from nsx._numerics import masked_logsumexp
 from nsx._types import Array, ArrayLike, Float
 from nsx.losses._blocks import default_block, split_rows
+from nsx.losses._scores import nan_from
 
 
 def triplet(
@@ -30,7 +34,7 @@ def triplet(
         Loss per triplet, the broadcast shape; NaN where a distance is NaN.
 
     Raises:
-        ValueError: margin not finite (concrete values only; a traced one passes through the formula).
+        ValueError: margin not finite (traced, it gives NaN), or shapes that do not broadcast.
 
     Exact for the distances given. The gradient is 0 at the kink d- = d+ + m, as it is beyond it.
 
@@ -41,11 +45,27 @@ def triplet(
     References:
         [schroff2015facenet, eq. 3]
     """
-    require_finite("margin", margin)
-    near = as_float("positive_distance", positive_distance)
-    far = as_float("negative_distance", negative_distance)
-    gap = near - far + jnp.asarray(margin)
-    return jnp.where(gap <= 0, 0, gap)  # jnp.maximum would split the gradient in halves at the kink
+    near, far, margin = as_floats(
+        positive_distance=positive_distance,
+        negative_distance=negative_distance,
+        margin=require_finite("margin", margin),
+    )
+    near, far, margin = _broadcast(near, far, margin)
+    gap = near - far + margin
+    loss = jnp.where(gap <= 0, 0, gap)  # jnp.maximum would split the gradient in halves at the kink
+    return loss * jnp.where(jnp.isnan(gap), jnp.nan, 1)  # a slope of 1 would hide it
+
+
+def _broadcast(near: Array, far: Array, margin: Array) -> list[Array]:
+    """The three at one shape; ValueError where there is none."""
+    try:
+        shape = np.broadcast_shapes(near.shape, far.shape, margin.shape)
+    except ValueError:
+        raise ValueError(
+            "positive_distance, negative_distance and margin must broadcast, "
+            f"got shapes {near.shape}, {far.shape} and {margin.shape}."
+        ) from None
+    return [jnp.broadcast_to(array, shape) for array in (near, far, margin)]
 
 
 def alignment(
@@ -64,28 +84,32 @@ def alignment(
         One value per pair, shape `(...)`; the paper's quantity is its mean.
 
     Raises:
-        ValueError: power not positive (concrete values only; a traced one gives inf or NaN at x = y), or
-            shapes that do not fit.
+        ValueError: power not positive (traced, it gives NaN) or no scalar, or shapes that do not fit.
 
     Exact, with its curvature at power 2. At x = y the gradient is 0, also for power <= 1, where the true one does
     not exist, and the second derivative is 0 at every power but a concrete 2.
 
     Example:
-        >>> float(alignment(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
-        2.0
+        >>> angles = jnp.array([0.0, jnp.pi / 3, jnp.pi])
+        >>> points = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+        >>> [round(float(a), 4) for a in alignment(points, jnp.array([[1.0, 0.0]] * 3))]
+        [0.0, 1.0, 4.0]
 
     References:
         [wang2020understanding, sec. 4.1]
     """
-    require_positive("power", power)
-    x, y = as_float("x", x), as_float("y", y)
+    smooth = is_concrete(power) and np.ndim(power) == 0 and power == 2
+    x, y, power = as_floats(x=x, y=y, power=require_positive("power", power))
+    if power.ndim:
+        raise ValueError(f"power must be a scalar, got shape {power.shape}.")
     if x.ndim == 0 or x.shape != y.shape:
         raise ValueError(f"x and y must have one shape (..., d), got {x.shape} and {y.shape}.")
     square = jnp.sum((x - y) ** 2, axis=-1)
-    if is_concrete(power) and power == 2:
-        return square  # smooth: the mask below would lose the curvature at x = y
+    if smooth:
+        return square  # the mask below would lose the curvature at x = y
     apart = square != 0
-    return jnp.where(apart, jnp.where(apart, square, 1) ** (jnp.asarray(power) / 2), 0)
+    loss = jnp.where(apart, jnp.where(apart, square, 1) ** (power / 2), 0)
+    return nan_from(loss, power)
 
 
 def uniformity(x: Float[ArrayLike, "... n d"], *, temperature: Float[ArrayLike, ""] = 2) -> Float[Array, "..."]:
@@ -101,8 +125,7 @@ def uniformity(x: Float[ArrayLike, "... n d"], *, temperature: Float[ArrayLike, 
         One value per batch of points, shape `(...)`: at most 0, and 0 only when all points coincide.
 
     Raises:
-        ValueError: t not positive (concrete values only; the formula holds for a traced one), or a shape
-            without two points.
+        ValueError: t not positive (traced, it gives NaN) or no scalar, or a shape without two points.
 
     Exact, in memory O(n d): rows of the n x n potentials are formed in blocks, and again for the gradient. On
     points drawn from the sphere's uniform law the mean inside the log is unbiased for its value there,
@@ -110,19 +133,19 @@ def uniformity(x: Float[ArrayLike, "... n d"], *, temperature: Float[ArrayLike, 
 
     Example:
         >>> square = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-        >>> bool(jnp.allclose(uniformity(square), jnp.log((2 * jnp.exp(-4.0) + jnp.exp(-8.0)) / 3)))
-        True
+        >>> clumped = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+        >>> [round(float(uniformity(points)), 3) for points in (square, clumped)]  # lower is more even
+        [-4.396, -1.098]
 
     References:
         [wang2020understanding, sec. 4.1]
     """
-    require_positive("temperature", temperature)
-    x, t = as_float("x", x), jnp.asarray(temperature)
+    x, t = as_floats(x=x, temperature=require_positive("temperature", temperature))
     if x.ndim < 2 or x.shape[-2] < 2:
         raise ValueError(f"x must have shape (..., n, d) with n >= 2 points, got {x.shape}: one point has no pair.")
     if t.ndim:
         raise ValueError(f"temperature must be a scalar, got shape {t.shape}.")
-    batches = x.reshape((-1, *x.shape[-2:]))
+    batches = x.reshape((math.prod(x.shape[:-2]), *x.shape[-2:]))
     return jax.vmap(lambda points: _log_mean_potential(points, t))(batches).reshape(x.shape[:-2])
 
 

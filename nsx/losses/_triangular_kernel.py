@@ -18,20 +18,21 @@ from nsx.losses._sums import Sums, loss_from_sums
 
 
 class Points(NamedTuple):
-    """Points `(b, d)`, the index of each one's positive `(b,)`, and their ids `(b,)` or None."""
+    """What is known of each point.
+
+    Attributes:
+        x: points over the root of the temperature, shape `(b, d)`.
+        positive: logit of each one's positive, shape `(b,)`; the caller differentiates it.
+        place: 0, 1, ..., negative where the point does not count, shape `(b,)`.
+        partner: place of each one's positive, shape `(b,)`.
+        ids: identity of each, shape `(b,)`, or None.
+    """
 
     x: Array
+    positive: Array
+    place: Array
     partner: Array
     ids: Array | None
-
-
-class _Row(NamedTuple):
-    """What a tile knows of a point: its place, its positive's place, its id, its positive score."""
-
-    index: Array
-    partner: Array
-    ids: Array
-    positive: Array
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -40,15 +41,15 @@ def triangular_losses(points: Points, tile: int, precision: str | None) -> Array
     return _forward(points, tile, precision)[0]
 
 
-def _padded(points: Points, tile: int) -> tuple[Array, _Row]:
-    """Points and rows up to a multiple of the tile; padding has place -1 and meets nobody."""
-    size = points.x.shape[0]
-    index = jnp.arange(size, dtype=jnp.int32)
-    ids = index if points.ids is None else points.ids
-    positive = jnp.sum(points.x * points.x[points.partner], axis=1)
-    pad = lambda a, fill: jnp.pad(a, [(0, -size % tile)] + [(0, 0)] * (a.ndim - 1), constant_values=fill)
-    partner = points.partner.astype(jnp.int32)
-    return pad(points.x, 0), _Row(pad(index, -1), pad(partner, -1), pad(ids, 0), pad(positive, 0))
+def _padded(tree, size: int, tile: int):
+    """Arrays up to a multiple of the tile; padding has place -1 and meets nobody."""
+
+    def pad(array: Array) -> Array:
+        fill = -1 if jnp.issubdtype(array.dtype, jnp.signedinteger) else 0
+        widths = [(0, -size % tile)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, widths, constant_values=fill)
+
+    return jax.tree.map(pad, tree)
 
 
 def _corners(size: int, tile: int) -> np.ndarray:
@@ -61,62 +62,59 @@ def _part(tree, start: Array, tile: int):
     return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, tile), tree)
 
 
-def _put(array: Array, part: Array, start: Array) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(array, part, start, 0)
+def _put(tree, part, start: Array):
+    put = lambda array, piece: jax.lax.dynamic_update_slice_in_dim(array, piece, start, 0)
+    return jax.tree.map(put, tree, part)
 
 
-def _scores(x: Array, y: Array, row: _Row, column: _Row, masked: bool, precision: str | None) -> Array:
+def _scores(row: Points, column: Points, precision: str | None) -> Array:
     """Scores of a tile, -inf at pairs that are no negatives of each other."""
-    here, there = row.index[:, None], column.index[None, :]
-    out = (there == row.partner[:, None]) | (here < 0) | (there < 0)
-    out = out | (row.ids[:, None] == column.ids[None, :] if masked else here == there)
-    return jnp.where(out, -jnp.inf, jnp.matmul(x, y.T, precision=precision))
+    here, there = row.place[:, None], column.place[None, :]
+    out = (there == row.partner[:, None]) | ((here | there) < 0)
+    out = out | (here == there if row.ids is None else row.ids[:, None] == column.ids[None, :])
+    return jnp.where(out, -jnp.inf, jnp.matmul(row.x, column.x.T, precision=precision))
 
 
 def _forward(points: Points, tile: int, precision: str | None) -> tuple[Array, tuple]:
     size = points.x.shape[0]
-    x, rows = _padded(points, tile)
+    padded = _padded(points, size, tile)
 
     def step(sums: Sums, corner: Array) -> tuple[Sums, None]:
         i, j = corner
-        row, column = _part(rows, i, tile), _part(rows, j, tile)
-        scores = _scores(_part(x, i, tile), _part(x, j, tile), row, column, points.ids is not None, precision)
-        put = lambda sums, new, start: jax.tree.map(lambda s, n: _put(s, n, start), sums, new)
-        sums = put(sums, _part(sums, i, tile).add(scores - row.positive[:, None], 1), i)
+        row, column = _part(padded, i, tile), _part(padded, j, tile)
+        scores = _scores(row, column, precision)
+        sums = _put(sums, _part(sums, i, tile).add(scores - row.positive[:, None], 1), i)
 
         def below() -> Sums:
-            return put(sums, _part(sums, j, tile).add(scores - column.positive[None, :], 0), j)
+            """The same scores as those of the tile across the diagonal."""
+            return _put(sums, _part(sums, j, tile).add(scores - column.positive[None, :], 0), j)
 
         return jax.lax.cond(i == j, lambda: sums, below), None
 
-    nothing = jnp.zeros_like(rows.positive)
-    (shift, total), _ = jax.lax.scan(step, Sums(nothing, nothing), _corners(size, tile))
-    return loss_from_sums(shift[:size], total[:size]), (points, shift, total)
+    sums, _ = jax.lax.scan(step, Sums.start(padded.positive), _corners(size, tile))
+    return loss_from_sums(sums.shift[:size], sums.total[:size]), (points, sums)
 
 
 def _backward(tile: int, precision: str | None, residuals: tuple, g: Array) -> tuple[Points]:
-    points, shift, total = residuals
+    points, sums = residuals
     size = points.x.shape[0]
-    x, rows = _padded(points, tile)
-    scale = jnp.pad(g, (0, -size % tile)) / (total + jnp.exp(-shift))
+    padded = _padded(points, size, tile)
+    scale = _padded(g, size, tile) / (sums.total + jnp.exp(-sums.shift))
 
     def step(dx: Array, corner: Array) -> tuple[Array, None]:
         i, j = corner
-        row, column = _part(rows, i, tile), _part(rows, j, tile)
-        a, b = _part(x, i, tile), _part(x, j, tile)
-        scores = _scores(a, b, row, column, points.ids is not None, precision)
-        top = row.positive + _part(shift, i, tile)
+        row, column = _part(padded, i, tile), _part(padded, j, tile)
+        scores = _scores(row, column, precision)
+        top = row.positive + _part(sums.shift, i, tile)
         weights = jnp.exp(scores - top[:, None]) * _part(scale, i, tile)[:, None]
-        low = column.positive + _part(shift, j, tile)
+        low = column.positive + _part(sums.shift, j, tile)
         weights = weights + jnp.exp(scores - low[None, :]) * _part(scale, j, tile)[None, :]
-        dx = _put(dx, _part(dx, i, tile) + jnp.matmul(weights, b, precision=precision), i)
-        across = lambda: _put(dx, _part(dx, j, tile) + jnp.matmul(weights.T, a, precision=precision), j)
+        dx = _put(dx, _part(dx, i, tile) + jnp.matmul(weights, column.x, precision=precision), i)
+        across = lambda: _put(dx, _part(dx, j, tile) + jnp.matmul(weights.T, row.x, precision=precision), j)
         return jax.lax.cond(i == j, lambda: dx, across), None  # on the diagonal both halves are one
 
-    dx, _ = jax.lax.scan(step, jnp.zeros_like(x), _corners(size, tile))
-    pull = (total * scale)[:size, None]
-    dx = dx[:size] - pull * points.x[points.partner]
-    return (Points(dx.at[points.partner].add(-pull * points.x), None, None),)
+    dx, _ = jax.lax.scan(step, jnp.zeros_like(padded.x), _corners(size, tile))
+    return (Points(dx[:size], -(sums.total * scale)[:size], None, None, None),)
 
 
 triangular_losses.defvjp(_forward, _backward)

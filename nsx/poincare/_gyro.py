@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from nsx._types import Array, ArrayLike, Float
 from nsx.poincare._ball import held_inside
-from nsx.poincare._functions import arcsinh_ratio, tanh_ratio
-from nsx.poincare._points import dot, gap, prepare, require_inside
+from nsx.poincare._functions import arcsinh_ratio, capped, tanh_ratio
+from nsx.poincare._points import dot, gap, prepare, require_inside, square_norm
 
 
 def mobius_add(
@@ -27,7 +27,7 @@ def mobius_add(
 
     Returns:
         Points, shape `(..., d)`, held inside at the default margin of `project`. Not commutative, not associative:
-        `gyration` mends both. Traced points outside the ball give NaN.
+        `gyration` mends both. Traced points outside the ball, a traced curvature outside its domain, and NaN give NaN.
 
     Raises:
         ValueError: a concrete point on the boundary or outside, a negative curvature, or shapes that do not fit.
@@ -36,21 +36,23 @@ def mobius_add(
     length, which no chart of the ball avoids: `to_lorentz` does.
 
     Example:
-        >>> x, y = jnp.array([0.3, 0.4]), jnp.array([-0.2, 0.6])
-        >>> bool(jnp.allclose(mobius_add(-x, mobius_add(x, y)), y, atol=1e-6))
-        True
+        >>> x, y = jnp.array([0.5, 0.0]), jnp.array([0.0, 0.5])
+        >>> mobius_add(x, y).round(4).tolist(), mobius_add(y, x).round(4).tolist()  # the order matters
+        ([0.5882, 0.3529], [0.3529, 0.5882])
 
     References:
         [ungar2008gyrovector], [ganea2018hyperbolic, sec. 2]
     """
     c, x, y = prepare(curvature, x=x, y=y)
     require_inside(c, x=x, y=y)
-    return held_inside(_add(x, y, c), c)
+    return held_inside(add(x, y, c), c)
 
 
-def _add(x: Array, y: Array, c: Array) -> Array:
-    total, gap_x = x + y, gap(x, c)
-    square = c * dot(total, total)
+def add(x: Array, y: Array, c: Array) -> Array:
+    """`mobius_add` of prepared arrays, not yet held inside."""
+    total = x + y
+    gap_x = gap(x, c)
+    square = c * square_norm(total)
     return (gap_x * total + square * x) / (gap_x * gap(y, c) + square)
 
 
@@ -67,7 +69,8 @@ def mobius_scale(
         curvature: c >= 0; 0 gives r x.
 
     Returns:
-        Points, shape `(..., d)`, held inside at the default margin of `project`. Traced points outside give NaN.
+        Points, shape `(..., d)`, held inside at the default margin of `project`. Traced points outside, a traced
+        curvature outside its domain, and NaN give NaN.
 
     Raises:
         ValueError: a concrete point on the boundary or outside, a negative curvature, or shapes that do not fit.
@@ -75,21 +78,19 @@ def mobius_scale(
     Exact: artanh is found from 1 - c|x|^2, so nothing saturates before the margin.
 
     Example:
-        >>> x = jnp.array([0.3, 0.4])
-        >>> bool(jnp.allclose(mobius_scale(2.0, x), mobius_add(x, x), atol=1e-6))
-        True
+        >>> x = jnp.array([0.5, 0.0])
+        >>> [mobius_scale(r, x).round(4).tolist() for r in (0.5, 1.0, 2.0)]
+        [[0.2679, 0.0], [0.5, 0.0], [0.8, 0.0]]
 
     References:
         [ungar2008gyrovector], [ganea2018hyperbolic, sec. 2]
     """
-    scale = jnp.asarray(scale)[..., None]
-    c, x, scale = prepare(curvature, x=x, scale=jnp.broadcast_to(scale, (*scale.shape[:-1], jnp.shape(x)[-1])))
-    scale = scale[..., :1]
+    c, x, scale = prepare(curvature, one_per_point=("scale",), x=x, scale=scale)
     require_inside(c, x=x)
     gap_x = gap(x, c)
-    ratio = c * dot(x, x) / gap_x
-    stretch = arcsinh_ratio(ratio) / jnp.sqrt(gap_x)
-    return held_inside(scale * stretch * tanh_ratio(c * dot(x, x) * (scale * stretch) ** 2) * x, c)
+    square = c * square_norm(x)
+    angle = scale * arcsinh_ratio(square / gap_x) / jnp.sqrt(gap_x)  # of the result, over sqrt(c) |x|
+    return held_inside(angle * tanh_ratio(capped(square * capped(angle**2))) * x, c)
 
 
 def gyration(
@@ -112,7 +113,8 @@ def gyration(
         curvature: c >= 0; 0 turns nothing.
 
     Returns:
-        Vectors of the length of v, shape `(..., d)`. Traced points outside the ball give NaN.
+        Vectors of the length of v, shape `(..., d)`. Traced points outside the ball, a traced curvature outside its
+        domain, and NaN give NaN.
 
     Raises:
         ValueError: a concrete x or y on the boundary or outside, a negative curvature, or shapes that do not fit.
@@ -120,9 +122,10 @@ def gyration(
     Exact to a few units in the last place: lengths are kept also where x and y sit at the boundary.
 
     Example:
-        >>> x, y = jnp.array([0.3, 0.4]), jnp.array([-0.2, 0.6])
-        >>> bool(jnp.allclose(mobius_add(x, y), gyration(x, y, mobius_add(y, x)), atol=1e-6))
-        True
+        >>> x, y = jnp.array([0.5, 0.0]), jnp.array([0.0, 0.5])
+        >>> turned = gyration(x, y, jnp.array([1.0, 0.0]))  # by -28 degrees
+        >>> turned.round(4).tolist(), gyration(x, y, mobius_add(y, x)).round(4).tolist()  # which is x + y
+        ([0.8824, -0.4706], [0.5882, 0.3529])
 
     References:
         [ungar2008gyrovector]
@@ -134,9 +137,14 @@ def gyration(
 
 def rotate(x: Array, y: Array, v: Array, c: Array) -> Array:
     """`gyration` of prepared arrays; x + y stands for y so that nearly opposite points lose nothing."""
-    total, gaps = x + y, (gap(x, c), gap(y, c))
-    square = c * dot(total, total)
-    turn = lambda w: c * (x * dot(total, w) - total * dot(x, w))
-    half = (gaps[0] + gaps[1] + square) / 2
+    total = x + y
+    gap_x = gap(x, c)
+    gap_y = gap(y, c)
+    square = c * square_norm(total)
+
+    def turn(w: Array) -> Array:
+        """The plane's generator K; c comes in first, so that nothing overflows at c = 0."""
+        return x * dot(c * total, w) - total * dot(c * x, w)
+
     turned = turn(v)
-    return v + 2 * (half * turned + turn(turned)) / (gaps[0] * gaps[1] + square)
+    return v + 2 * ((gap_x + gap_y + square) / 2 * turned + turn(turned)) / (gap_x * gap_y + square)

@@ -9,7 +9,7 @@ import numpy as np
 from nsx._checks import is_concrete
 from nsx._types import Array, ArrayLike, Float
 from nsx.poincare._ball import held_inside
-from nsx.poincare._functions import safe_sqrt, scaled_arcsinh
+from nsx.poincare._functions import norm, root_of_square, scaled_arcsinh, unit_and_size, within_reach
 from nsx.poincare._points import dot, gap, prepare, require_inside
 
 HUGE = 1e9  # above it 1 + q^2 is q^2 in float64 too
@@ -26,7 +26,8 @@ def to_lorentz(x: Float[ArrayLike, "... d"], *, curvature: Float[ArrayLike, ""] 
         curvature: c > 0.
 
     Returns:
-        Points of the hyperboloid, shape `(..., d + 1)`, time first. Traced points outside the ball give NaN.
+        Points of the hyperboloid, shape `(..., d + 1)`, time first. Traced points outside the ball, a traced curvature
+        that is not positive, and NaN give NaN.
 
     Raises:
         ValueError: a concrete point on the boundary or outside, or a curvature that is not positive.
@@ -59,7 +60,8 @@ def from_lorentz(
 
     Returns:
         Points of the ball, shape `(..., d)`, held inside at the default margin of `project`: what is farther from the
-        origin than 15.2 / sqrt(c) in float32 (35.4 in float64) comes back at that distance.
+        origin than 15.2 / sqrt(c) in float32 (35.4 in float64) comes back at that distance. A traced curvature that is
+        not positive, and NaN, give NaN.
 
     Raises:
         ValueError: a concrete point off the hyperboloid, or a curvature that is not positive.
@@ -74,8 +76,8 @@ def from_lorentz(
         [nickel2018learning, eq. 11]
     """
     c, x = prepare_sheet(curvature, x=x)
-    length, space = norm(x[..., 1:]), x[..., 1:]
-    return held_inside(space / (1 + hypotenuse(jnp.sqrt(c) * length)), c)
+    space = within_reach(x[..., 1:], c, HUGE**2)  # at the margin long before
+    return held_inside(space / (1 + hypotenuse(jnp.sqrt(c) * norm(space))), c)
 
 
 def lorentz_inner(x: Float[ArrayLike, "... d_plus_1"], y: Float[ArrayLike, "... d_plus_1"]) -> Float[Array, "..."]:
@@ -88,7 +90,8 @@ def lorentz_inner(x: Float[ArrayLike, "... d_plus_1"], y: Float[ArrayLike, "... 
         y: vectors, broadcasting.
 
     Returns:
-        Products, shape `(...)`; -1/c of a point of the hyperboloid with itself, -cosh(sqrt(c) d) / c of two.
+        Products, shape `(...)`; -1/c of a point of the hyperboloid with itself, -cosh(sqrt(c) d) / c of two. NaN gives
+        NaN.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -119,7 +122,7 @@ def lorentz_project(
         curvature: c > 0.
 
     Returns:
-        Points of the hyperboloid, shape `(..., d + 1)`.
+        Points of the hyperboloid, shape `(..., d + 1)`. A traced curvature that is not positive, and NaN, give NaN.
 
     Raises:
         ValueError: a curvature that is not positive.
@@ -134,8 +137,8 @@ def lorentz_project(
         [nickel2018learning, sec. 3]
     """
     c, x = prepare(curvature, positive_curvature=True, x=x)
-    time = hypotenuse(jnp.sqrt(c) * norm(x[..., 1:])) / jnp.sqrt(c)
-    return jnp.concatenate([time, x[..., 1:]], axis=-1)
+    space = x[..., 1:]
+    return jnp.concatenate([time_of(space, c), space], axis=-1)
 
 
 def lorentz_distance(
@@ -159,7 +162,9 @@ def lorentz_distance(
         curvature: c > 0.
 
     Returns:
-        Distances, shape `(...)`. The gradient has no time component; it is 0 where y = x.
+        Distances, shape `(...)`. The gradient has no time component; it is 0 where y = x. There the second derivatives
+        of the *square* of the distance are right, those of the distance itself huge. A traced curvature that is not
+        positive, and NaN, give NaN.
 
     Raises:
         ValueError: a concrete point off the hyperboloid, a curvature that is not positive, or shapes that do not fit.
@@ -169,9 +174,9 @@ def lorentz_distance(
     keep only the angle that their coordinates hold, a length of eps sinh(r) across.
 
     Example:
-        >>> x, y = jnp.array([0.3, 0.4]), jnp.array([-0.2, 0.6])
-        >>> bool(jnp.allclose(lorentz_distance(to_lorentz(x), to_lorentz(y)), distance(x, y)))
-        True
+        >>> x, y = (jnp.array([jnp.cosh(r), jnp.sinh(r)]) for r in (30.0, 31.5))  # both beyond the ball of float32
+        >>> round(float(lorentz_distance(x, y)), 4)
+        1.5
 
     References:
         [nickel2018learning, eq. 5]
@@ -190,20 +195,15 @@ def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) ->
             continue
         points = np.asarray(array, np.float64)
         top = np.maximum(np.max(np.abs(points), axis=-1, initial=0, keepdims=True), 1)
-        time = np.hypot(float(c) ** -0.5, top[..., 0] * np.linalg.norm(points[..., 1:] / top, axis=-1))
-        if not np.all(np.abs(points[..., 0] - time) <= SHEET * time):
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN passes
+            time = np.hypot(float(c) ** -0.5, top[..., 0] * np.linalg.norm(points[..., 1:] / top, axis=-1))
+            off = np.abs(points[..., 0] - time) > SHEET * time
+        if np.any(off):
             raise ValueError(
                 f"{name} must lie on the hyperboloid, time = sqrt(1/c + |space|^2) at curvature {float(c):g}, time "
                 "first. Use `poincare.lorentz_project`, or `poincare.to_lorentz` for points of the ball."
             )
     return c, *arrays
-
-
-def norm(x: Array) -> Array:
-    """Euclidean norm over the coordinates without overflow, gradient 0 at 0."""
-    top = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
-    top = jnp.where(top > 0, top, 1)
-    return top * safe_sqrt(dot(x / top, x / top))
 
 
 @jax.custom_jvp
@@ -214,7 +214,8 @@ def over(x: Array, scale: Array) -> Array:
 
 @over.defjvp
 def _(primals, tangents):
-    (x, scale), (dx, dscale) = primals, tangents
+    x, scale = primals
+    dx, dscale = tangents
     value = over(x, scale)
     return value, dx / scale - value * (dscale / scale)
 
@@ -226,50 +227,60 @@ def hypotenuse(q: Array) -> Array:
 
 
 def time_of(space: Array, c: Array) -> Array:
-    return hypotenuse(jnp.sqrt(c) * norm(space)) / jnp.sqrt(c)
+    """The time coordinate sqrt(1/c + |space|^2), the axis kept, without overflow."""
+    length = norm(space)
+    q = jnp.sqrt(c) * length
+    return jnp.where(q > HUGE, length, hypotenuse(jnp.where(q > HUGE, 0, q)) / jnp.sqrt(c))
 
 
 def distance_of(x: Array, y: Array, c: Array) -> Array:
     """Distance over the space coordinates, the axis kept."""
-    x, y = jnp.sqrt(c) * x, jnp.sqrt(c) * y
-    lengths = norm(x), norm(y)
-    near = jnp.minimum(*lengths) < 1
-    unit = jnp.zeros_like(x).at[..., 0].set(1)
-    far_part = _half_chord_far(jnp.where(near, unit, x), jnp.where(near, unit, y))
-    near_part = _half_chord_near(jnp.where(near, x, 0), jnp.where(near, y, 0))
-    return 2 * scaled_arcsinh(jnp.where(near, near_part, far_part) / jnp.sqrt(c), c)
+    root = jnp.sqrt(c)
+    near = root * jnp.minimum(norm(x), norm(y)) < 1
+    unit = jnp.zeros_like(x).at[..., 0].set(1) / root
+    far_part = _half_chord_far(jnp.where(near, unit, x), jnp.where(near, unit, y), root)
+    near_part = _half_chord_near(jnp.where(near, x, 0), jnp.where(near, y, 0), root)
+    return 2 * scaled_arcsinh(jnp.where(near, near_part, far_part) / root, c)
 
 
-def _half_chord_near(x: Array, y: Array) -> Array:
-    """S where one point is near the origin, from e = (x - y) / sum of times and the nearer point a.
+def _half_chord_near(x: Array, y: Array, root: Array) -> Array:
+    """S where one point is near the origin, from e = sqrt(c) (x - y) / sum of times and the nearer point a.
 
-    S^2 = |e|^2 (1 + cosh d) / 2 + |a|^2 |e|^2 - <a, e>^2.
+    S^2 = |e|^2 (1 + cosh d) / 2 + |a|^2 |e|^2 - <a, e>^2, with the size of e taken out of the root. The difference
+    comes before the factor sqrt(c): rounded products would part neighbours, or join them.
     """
-    times = hypotenuse(norm(x)), hypotenuse(norm(y))
-    e = over(x - y, times[0] + times[1])
-    a = jnp.where(norm(x) < norm(y), x, y)
-    cosh = times[0] * times[1] - dot(x, y)
-    square = dot(e, e)
-    return safe_sqrt(square * (1 + cosh) / 2 + dot(a, a) * square - dot(a, e) ** 2)
+    time_x = hypotenuse(root * norm(x))
+    time_y = hypotenuse(root * norm(y))
+    unit, size = unit_and_size(over(root * (x - y), time_x + time_y))
+    a = root * jnp.where(norm(x) < norm(y), x, y)
+    cosh = time_x * time_y - dot(root * x, root * y)
+    square = dot(unit, unit)
+    return size * root_of_square(square * (1 + cosh) / 2 + dot(a, a) * square - dot(a, unit) ** 2)
 
 
-def _half_chord_far(x: Array, y: Array) -> Array:
+def _half_chord_far(x: Array, y: Array, root: Array) -> Array:
     """S where both points are away from the origin: difference of radii and angle, both from x - y."""
-    lengths, step = (norm(x), norm(y)), x - y
-    times = hypotenuse(lengths[0]), hypotenuse(lengths[1])
-    slopes = over(lengths[0], times[0]) + over(lengths[1], times[1])
-    sinh = dot(over(step, times[0]), over(x + y, times[1])) / slopes
-    radial = over(sinh, jnp.sqrt(2 * (1 + hypotenuse(sinh))))
-    angle = norm(_turn(x, y, step, lengths))
-    across = jnp.sqrt(lengths[0]) * jnp.sqrt(lengths[1]) * angle / 2
-    return norm(jnp.concatenate([radial, across], axis=-1))
+    length_x = norm(x)
+    length_y = norm(y)
+    time_x = hypotenuse(root * length_x)
+    time_y = hypotenuse(root * length_y)
+
+    # along: sinh of the difference of the radii, then of its half
+    slopes = over(root * length_x, time_x) + over(root * length_y, time_y)
+    sinh = dot(over(root * (x - y), time_x), over(root * (x + y), time_y)) / slopes
+    along = over(sinh, jnp.sqrt(2 * (1 + hypotenuse(sinh))))
+
+    # across: the turn of the unit vectors, at the mean of the radii
+    across = jnp.sqrt(root * length_x) * jnp.sqrt(root * length_y) * _turn(x, y, length_x, length_y) / 2
+    return norm(jnp.concatenate([along, across], axis=-1))
 
 
-def _turn(x: Array, y: Array, step: Array, lengths: tuple[Array, Array]) -> Array:
+def _turn(x: Array, y: Array, length_x: Array, length_y: Array) -> Array:
     """Difference of the unit vectors; for neighbours from x - y, whose digits a difference of units would lose."""
-    close = norm(step) < jnp.minimum(*lengths) / 2
+    step = x - y
+    close = norm(step) < jnp.minimum(length_x, length_y) / 2
     # on one ray x |y| / |x| is y to the last digit, also where a compiler fuses the product with the difference
-    apart = over(x * over(lengths[1], lengths[0]) - y, lengths[1])
+    apart = over(x * over(length_y, length_x) - y, length_y)
     step = jnp.where(close, step, 0)
-    shorter = dot(over(step, lengths[0] + lengths[1]), x + y)  # the difference of the lengths
-    return jnp.where(close, over(step - over(y, lengths[1]) * shorter, lengths[0]), apart)
+    shorter = dot(over(step, length_x + length_y), x + y)  # the difference of the lengths
+    return jnp.where(close, over(step - over(y, length_y) * shorter, length_x), apart)

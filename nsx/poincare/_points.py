@@ -8,53 +8,66 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_in_range
+from nsx._checks import as_floats, is_concrete, require_in_range, require_positive
 from nsx._types import Array, ArrayLike
+from nsx.poincare._functions import capped
 
 WRITTEN_OUT = 128  # coordinates; beyond, compile time would grow past a second
 
 
-def prepare(curvature: ArrayLike, *, positive_curvature: bool = False, **arrays: ArrayLike) -> tuple[Array, ...]:
-    """The curvature, then the arrays: floating, of one dtype and rank, coordinates on the last axis."""
-    values = {name: as_float(name, value) for name, value in arrays.items()}
+def prepare(
+    curvature: ArrayLike, *, positive_curvature: bool = False, one_per_point: tuple[str, ...] = (), **arrays: ArrayLike
+) -> tuple[Array, ...]:
+    """The curvature, then the arrays: floating, of one dtype and rank, coordinates on the last axis.
+
+    Arrays named in `one_per_point` hold one number per point, shape (...), and get a last axis of 1.
+    """
+    values = dict(zip(arrays, as_floats(**arrays), strict=True))
     for name, value in values.items():
-        if value.ndim == 0 or value.shape[-1] == 0:
+        if name not in one_per_point and (value.ndim == 0 or value.shape[-1] == 0):
             raise ValueError(f"{name} needs a last axis of coordinates, got shape {value.shape}.")
-    shapes = [value.shape for value in values.values()]
+    values |= {name: values[name][..., None] for name in one_per_point}
+    shapes = {name: value.shape for name, value in values.items()}
     try:
-        rank = len(np.broadcast_shapes(*(shape[:-1] for shape in shapes))) + 1
+        rank = len(np.broadcast_shapes(*(shape[:-1] for shape in shapes.values()))) + 1
     except ValueError:
         rank = 0
-    if not rank or len({shape[-1] for shape in shapes}) > 1:
+    if not rank or len({shape[-1] for name, shape in shapes.items() if name not in one_per_point}) > 1:
         raise ValueError(
             f"{', '.join(values)} must share the number of coordinates on the last axis and broadcast before it, "
-            f"got shapes {', '.join(map(str, shapes))}."
+            f"got shapes {', '.join(str(np.shape(array)) for array in arrays.values())}."
         )
-    dtype = jnp.result_type(*values.values())
-    lead = lambda value: value.astype(dtype).reshape((1,) * (rank - value.ndim) + value.shape)
-    return as_curvature(curvature, dtype, positive=positive_curvature), *map(lead, values.values())
+    values = {name: value.reshape((1,) * (rank - value.ndim) + value.shape) for name, value in values.items()}
+    dtype = next(iter(values.values())).dtype
+    return as_curvature(curvature, dtype, positive=positive_curvature), *values.values()
 
 
 def as_curvature(curvature: ArrayLike, dtype: jnp.dtype, *, positive: bool = False) -> Array:
-    """The curvature as a scalar of the points' own dtype; it never forces a precision on them."""
+    """The curvature as a scalar of the points' own dtype, which it never widens; traced and outside its domain, NaN."""
     if np.ndim(curvature) != 0:
         raise ValueError(f"curvature must be a scalar, got shape {np.shape(curvature)}. Use vmap for several.")
-    advice = "c > 0 is the ball of radius 1/sqrt(c), sectional curvature -c" + ("." if positive else "; 0 is Euclid.")
-    require_in_range("curvature", curvature, 0, np.inf, open_high=True, advice=advice)
-    if positive and is_concrete(curvature) and not np.asarray(curvature) > 0:
-        raise ValueError(f"curvature must be positive here, got {curvature}. {advice}")
+    if is_concrete(curvature):
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            curvature = np.asarray(curvature).astype(dtype)
+    advice = "c > 0 is the ball of radius 1/sqrt(c), sectional curvature -c"
+    if positive:
+        curvature = require_positive("curvature", curvature, advice=f"Here it cannot be 0: {advice}.")
+    else:
+        advice = f"{advice}; 0 is Euclid."
+        curvature = require_in_range("curvature", curvature, 0, np.inf, open_high=True, advice=advice)
     return jnp.asarray(curvature).astype(dtype)
 
 
 def require_inside(c: Array, **points: Array) -> None:
-    """Raise ValueError unless every concrete point lies inside the ball; traced ones pass and give NaN."""
+    """Raise ValueError where a concrete point lies on the boundary or outside; NaN passes, and so do traced points."""
     for name, point in points.items():
         if not (is_concrete(point) and is_concrete(c)):
             continue
-        squares = float(c) * np.sum(np.asarray(point, np.float64) ** 2, axis=-1)
-        if not np.all(squares < 1):
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(c) * np.sum(np.asarray(point, np.float64) ** 2, axis=-1)
+        if np.any(squares >= 1):
             raise ValueError(
-                f"{name} must lie inside the ball, c|{name}|^2 < 1, got up to {np.max(squares):.9g} at curvature "
+                f"{name} must lie inside the ball, c|{name}|^2 < 1, got up to {np.nanmax(squares):.9g} at curvature "
                 f"{float(c):g}. Use `poincare.project` first."
             )
 
@@ -90,11 +103,16 @@ def _gap(x: Array, c: Array) -> Array:
     """1 - c|x|^2 with an error of about eps^2: the squares are summed in fixed point, their halves exact."""
     kind = jnp.finfo(x.dtype)
     top = jnp.asarray(2.0 ** (kind.nmant - 1), x.dtype)
-    # the nearest power of two to c: c|x|^2 < 1 keeps every partial sum below 2^(nmant + 1) units
-    power = jax.lax.reduce_precision(jnp.maximum(c, 2.0**-100), exponent_bits=kind.nexp, mantissa_bits=0)
+    x = x * jnp.where(c == 0, 0, 1).astype(x.dtype)  # at c = 0 the square of x may overflow, and 0 times it be NaN
+
+    # |x|^2; the nearest power of two to c keeps every partial sum below 2^(nmant + 1) units, as c|x|^2 < 1
+    power = jax.lax.reduce_precision(jnp.maximum(c, kind.tiny), exponent_bits=kind.nexp, mantissa_bits=0)
     high, low = _halves(x)
     square, rest = _fixed_point_sum([high * high, 2 * high * low], [low * low], power * top)
-    (c_high, c_low), (high, low) = _halves(c), _halves(square)
+
+    # c|x|^2
+    c_high, c_low = _halves(c)
+    high, low = _halves(square)
     whole, part = _fixed_point_sum([c_high * high, c_high * low, c_low * high], [c_low * low, c * rest], top)
     # divided by a 1 that the compiler cannot see: it keeps quotients, but repeats cheap sums for every coordinate
     return ((1 - whole) - part) / (power * (1 / power))
@@ -102,9 +120,9 @@ def _gap(x: Array, c: Array) -> Array:
 
 @_gap.defjvp
 def _(primals, tangents):
-    (x, c), (dx, dc) = primals, tangents
-    dots = lambda y: jnp.sum(x * y, axis=-1, keepdims=True)
-    return _gap(x, c), -2 * c * dots(dx) - dots(x) * dc
+    x, c = primals
+    dx, dc = tangents
+    return _gap(x, c), -2 * dot(c * x, dx) - square_norm(x) * dc
 
 
 def gap(x: Array, c: Array) -> Array:
@@ -113,6 +131,16 @@ def gap(x: Array, c: Array) -> Array:
     return jnp.where(value > 0, value, jnp.nan)
 
 
+def unchecked_gap(x: Array, c: Array) -> Array:
+    """1 - c|x|^2, also where it is not positive."""
+    return _gap(x, c)
+
+
 def dot(x: Array, y: Array) -> Array:
     """Euclidean inner product over the coordinates, the axis kept."""
     return jnp.sum(x * y, axis=-1, keepdims=True)
+
+
+def square_norm(x: Array) -> Array:
+    """|x|^2, the axis kept; the largest number where it overflows, which points do at curvature 0 alone."""
+    return capped(dot(x, x))

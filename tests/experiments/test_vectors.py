@@ -23,7 +23,7 @@ def text(monkeypatch):
 
 def test_pairs_occur_in_the_text(text):
     arrays = _vectors.pairs(text, window=1, dimension=4, epochs=1)
-    problem, _ = _files.to_problem(dict(arrays), cosine=True)
+    problem = _files.to_problem(dict(arrays), cosine=True)
     assert problem.anchors.shape == (4 * _vectors.POSITIVES, 4)
     assert len(np.unique(arrays["anchors"], axis=0)) == 4  # several positives an anchor: its drift can be told
     np.testing.assert_array_equal(arrays["positives"], arrays["candidates"][arrays["positive_ids"]])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nsx import graphs, losses, samplers
-from tests.helpers import FLOAT, PRECISION, SEED
+from tests.helpers import EPS, FLOAT, PRECISION, SEED
 from tests.oracles import graphs as oracle
 
 RNG = np.random.default_rng(SEED)
@@ -104,6 +104,98 @@ def test_erdos_renyi_hard_rate(threshold, tolerance):
         np.testing.assert_allclose(slope[1:4], (law(p[1:4] + 1e-4) - law(p[1:4] - 1e-4)) / 2e-4, rtol=1e-2, atol=1e-4)
 
 
+TAILS = [  # nodes, p, threshold: means from 1e-3 to 5e6, thresholds from both tails
+    (10**7, 1e-5, 1),
+    (10**6, 0.01, 130),
+    (10**6, 0.01, 70),
+    (10**7, 8.6e-4, 5),
+    (10**7, 0.001, 2),
+    (10**7, 0.5, 2_505_000),
+    (10**7, 0.7, 4_899_000),
+    (10**7, 0.9999, 9_998_050),
+    (5000, 0.02, 8),
+    (40, 0.9, 20),
+    (40, 0.3, 20),
+]
+
+
+@pytest.mark.parametrize(("nodes", "p", "threshold"), TAILS)
+def test_hard_rate_of_large_graphs(nodes, p, threshold):
+    """To rounding of p^2, which moves the mean by eps and so the rate by about |mean - h| eps of itself."""
+    p = FLOAT(p)
+    exact = oracle.binomial_tail(nodes - 2, p, threshold)
+    margin = 64 * EPS * (1 + abs((nodes - 2) * float(p) ** 2 - threshold))
+    rate = jax.jit(lambda p: graphs.erdos_renyi_hard_rate(nodes, p, threshold=threshold))
+    np.testing.assert_allclose(rate(p), exact, rtol=margin)
+    if PRECISION == 64:
+        step = 1e-4 / np.sqrt(nodes)
+        difference = oracle.binomial_tail(nodes - 2, p + step, threshold)
+        difference -= oracle.binomial_tail(nodes - 2, p - step, threshold)
+        np.testing.assert_allclose(jax.grad(rate)(p), difference / (2 * step), rtol=1e-4)
+
+
+def test_hard_rate_as_faults_were_reported():
+    rate = graphs.erdos_renyi_hard_rate
+    assert float(rate(10**7, FLOAT(1e-5), threshold=1)) == pytest.approx(9.995e-4, rel=1e-5)
+    assert float(rate(10**6, FLOAT(0.01), threshold=130)) == pytest.approx(0.00228, rel=2e-3)
+
+
+@pytest.mark.parametrize(("nodes", "threshold", "at_0", "at_1"), [
+    (12, 1, 0, 0), (12, 3, 0, 0), (12, 10, 0, 20), (3, 1, 0, 2), (10**7, 1, 0, 0), (4, 1, 0, 0), (4, 2, 0, 4),
+    (12, 0, 0, 0), (12, 11, 0, 0),
+])  # fmt: skip
+def test_hard_rate_at_the_ends(nodes, threshold, at_0, at_1):
+    """The rate is p^2's share of pairs: 0 and 1 at the ends; slopes of 1 - (1 - p^2)^(n-2) and of p^(2n-4)."""
+    rate = lambda p: graphs.erdos_renyi_hard_rate(nodes, p, threshold=threshold)
+    ends = jnp.asarray([0.0, 1.0], FLOAT)
+    low, high = (0, 1) if 0 < threshold <= nodes - 2 else ((1, 1) if threshold <= 0 else (0, 0))
+    np.testing.assert_array_equal(rate(ends), [low, high])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(rate))(ends), [at_0, at_1])
+    outside = jax.jit(rate)(jnp.asarray([-0.1, 1.1, np.nan], FLOAT))
+    assert np.all(np.isnan(outside))
+    if PRECISION == 64 and 0 < threshold <= nodes - 2 < 100:
+        second = jax.grad(jax.grad(rate))(0.4)
+        slopes = [float(jax.grad(rate)(0.4 + h)) for h in (1e-5, -1e-5)]
+        np.testing.assert_allclose(second, (slopes[0] - slopes[1]) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
+def test_nan_is_neither_hidden_nor_spread():
+    scores = np.zeros((N, N), FLOAT)
+    weights = np.array(graphs.non_neighbours(STAR))
+    kept = np.asarray(graphs.has_negatives(weights))
+    spoilt = weights.copy()
+    spoilt[3, 4] = np.nan
+    rates = graphs.hard_negative_rate(spoilt, graphs.common_neighbours(STAR), threshold=1, where=kept)
+    assert np.flatnonzero(np.isnan(rates)).tolist() == [3]
+    spoilt[0] = np.nan  # the hub, masked
+    rates = graphs.hard_negative_rate(spoilt, graphs.common_neighbours(STAR), threshold=1, where=kept)
+    assert np.flatnonzero(np.isnan(rates)).tolist() == [3]
+    for place, unknown in (((1, 2), True), ((0, 5), True), ((3, 3), False), ((0, 0), False)):
+        bad = scores.copy()
+        bad[place] = np.nan
+        value, slope = jax.value_and_grad(lambda s: graphs.efficiency(s, STAR, weights, where=kept))(bad)
+        assert bool(np.isnan(value)) == unknown
+        assert bool(np.isnan(slope).any()) == unknown
+    degrees = np.array([2.0, np.nan, 1.0], FLOAT)
+    expected = graphs.configuration_common_neighbours(degrees)
+    assert np.all(np.isnan(expected) | np.eye(3, dtype=bool))
+    traced = jax.jit(graphs.configuration_common_neighbours)(np.array([2.0, -1.0, 3.0], FLOAT))
+    assert np.any(np.isnan(traced))
+
+
+def test_degrees_of_any_size_and_type():
+    small = graphs.configuration_common_neighbours(np.array([3, 1, 2], np.int8))
+    large = graphs.configuration_common_neighbours(np.array([3, 1, 2], np.int64) * 2**33)
+    ratio = np.asarray(large)[0, 1] / np.asarray(small)[0, 1]
+    d = np.array([3.0, 1.0, 2.0])
+    exact = [
+        (c * d[0]) * (c * d[1]) * (np.mean((c * d) ** 2) - np.mean(c * d)) / np.mean(c * d) ** 2 for c in (1, 2**33)
+    ]
+    np.testing.assert_allclose(ratio, exact[1] / exact[0], rtol=1e-5)
+    far = graphs.configuration_common_neighbours(np.array([1e25, 1e25], FLOAT) if PRECISION == 64 else [1e18, 1e18])
+    assert np.all(np.isfinite(far)), "the mean square alone would overflow"
+
+
 def test_configuration_common_neighbours(tolerance):
     degrees = RNG.integers(0, 9, 30)
     value = graphs.configuration_common_neighbours(degrees)
@@ -195,7 +287,7 @@ W = graphs.non_neighbours(EMPTY)
         (
             lambda: graphs.hard_negative_rate(W, np.zeros((N, N), int), threshold=1, where=np.ones(3, bool)),
             ValueError,
-            "one entry an anchor",
+            "where of shape",
         ),
         (lambda: graphs.efficiency(np.zeros((2, 2)), STAR, W), ValueError, "must fit the graph"),
         (lambda: graphs.expected_common_neighbours(np.full((3, 3), 1.5)), ValueError, r"in \[0, 1\]"),
@@ -203,6 +295,10 @@ W = graphs.non_neighbours(EMPTY)
         (lambda: graphs.configuration_common_neighbours(np.array([-1, 2])), ValueError, ">= 0"),
         (lambda: graphs.erdos_renyi_hard_rate(1, 0.5, threshold=1), ValueError, "at least 2"),
         (lambda: graphs.erdos_renyi_hard_rate(5, 1.5, threshold=1), ValueError, r"in \[0, 1\]"),
+        (lambda: graphs.erdos_renyi_hard_rate(5, 0.5, threshold=1.5), TypeError, "threshold must be a Python integer"),
+        (lambda: graphs.has_negatives(0.0), ValueError, "got a scalar"),
+        (lambda: graphs.hard_negative_rate(W[0], np.zeros(N, int), threshold=1), ValueError, "a row for each anchor"),
+        (lambda: graphs.hard_negative_rate(W, np.zeros((N, N)), threshold=1), TypeError, "common must be integers"),
         (
             lambda: graphs.preferential_attachment(jax.random.key(0), num_nodes=3, num_edges=3),
             ValueError,

@@ -36,15 +36,21 @@ def nt_xent_oracle(x, temperature, partner, weights=None, ids=None):
     return loss, slope
 
 
-def sup_con_oracle(x, labels, temperature):
+def sup_con_oracle(x, labels, temperature, bank=(), bank_labels=(), where=None):
+    """Every anchor of x against the others of x and all of the bank."""
+    points, classes = np.concatenate([x, *([bank] if len(bank) else [])]), np.concatenate([labels, bank_labels])
+    where = np.ones(len(points), bool) if where is None else where
     out = []
     for i in range(len(x)):
-        z = x @ x[i] / temperature
-        others = [j for j in range(len(x)) if j != i]
+        z = points @ x[i] / temperature
+        others = [j for j in range(len(points)) if j != i and where[j]]
+        positives = [j for j in others if classes[j] == classes[i]]
+        if not (where[i] and positives):
+            out.append(0.0)
+            continue
         top = z[others].max()
         total = top + np.log(np.exp(z[others] - top).sum())
-        positives = [j for j in others if labels[j] == labels[i]]
-        out.append(np.mean([total - z[p] for p in positives]) if positives else 0.0)
+        out.append(np.mean([total - z[p] for p in positives]))
     return np.array(out)
 
 
@@ -118,6 +124,47 @@ def test_nt_xent_in_float32_is_float64_also_near_zero(temperature):
     assert np.max(np.abs(dx - slope)) < bound * np.max(np.abs(slope))
 
 
+@pytest.mark.parametrize("tile", [3, 512])
+def test_nt_xent_padding_is_as_if_it_were_not_there(tile, tolerance):
+    # two views, each padded at its end; one of the two masks is enough to take a pair out
+    half, kept = 6, 4
+    x, ids = points(2 * half), np.random.default_rng(1).integers(0, 3, 2 * half)
+    counts = np.tile(np.arange(half) < kept, 2)
+    where = counts.copy()
+    where[half + kept] = True  # its partner does not count
+    spoiled = np.where(counts[:, None], x, np.nan)
+    spoiled[half + kept] = 7.0
+    weights = np.linspace(-1.0, 2.0, 2 * half)
+
+    def total(x, where, weights, ids):
+        loss = losses.nt_xent(x, temperature=0.5, block_size=tile, ids=ids, where=where)
+        return jnp.sum(weights * loss), loss
+
+    run = jax.jit(jax.value_and_grad(total, has_aux=True))
+    (_, loss), slope = run(spoiled, where, weights, ids)
+    (_, expected), expected_slope = run(x[counts], None, weights[counts], ids[counts])
+    close(loss[counts], expected, tolerance)
+    close(slope[counts], expected_slope, tolerance)
+    assert np.all(np.asarray(loss)[~counts] == 0)
+    assert np.all(np.asarray(slope)[~counts] == 0)
+
+
+def test_nt_xent_of_a_traced_partner_that_is_none_is_nan():
+    call = jax.jit(lambda partner: losses.nt_xent(points(4), temperature=0.5, partner=partner))
+    assert np.all(np.isfinite(call(np.array([1, 0, 3, 2]))))
+    for partner in ([0, 1, 2, 3], [1, 2, 3, 0], [1, 0, 3, 4], [1, 0, 3, -2]):
+        assert np.all(np.isnan(call(np.array(partner))))
+
+
+def test_nan_spoils_nt_xent_also_without_a_negative():
+    x = points(2)
+    assert np.all(np.asarray(losses.nt_xent(x, temperature=0.5)) == 0)
+    x[0, 0] = np.nan
+    assert np.all(np.isnan(losses.nt_xent(x, temperature=0.5)))
+    big = np.full((2, 2), np.sqrt(np.finfo(helpers.FLOAT).max))
+    assert np.all(np.isnan(losses.nt_xent(big.astype(helpers.FLOAT), temperature=0.5)))  # a score that overflows
+
+
 def test_nt_xent_memory_is_linear():
     def program(b, d=64):
         x = jax.ShapeDtypeStruct((b, d), jnp.float32)
@@ -136,9 +183,11 @@ def test_nt_xent_bad_input():
         losses.nt_xent(x[:1], temperature=1.0)
     with pytest.raises(ValueError, match="temperature must be positive"):
         losses.nt_xent(x, temperature=0.0)
-    for partner in ([0, 1, 2, 3], [1, 2, 3, 0], [1, 0, 3, 4]):
+    for partner in ([0, 1, 2, 3], [1, 2, 3, 0]):
         with pytest.raises(ValueError, match="partner must pair"):
             losses.nt_xent(x, temperature=1.0, partner=np.array(partner))
+    with pytest.raises(ValueError, match=r"partner must be in \[0, 3\], got 4"):
+        losses.nt_xent(x, temperature=1.0, partner=np.array([1, 0, 3, 4]))
     with pytest.raises(TypeError, match="ids must be integers"):
         losses.nt_xent(x, temperature=1.0, ids=jnp.ones(4))
     with pytest.raises(TypeError, match="block_size"):
@@ -180,10 +229,39 @@ def test_in_batch_family_is_the_loss_on_full_scores(name, tolerance):
         close(got, want, tolerance)
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_in_batch_family_takes_more_candidates_own_ones_and_padding(name, tolerance):
+    loss, b, more, own = FAMILY[name], 7, 4, 3
+    rng = np.random.default_rng(5)
+    x, y = points(b) / 3, points(b + more, seed=1) / 3
+    hard, hard_where = rng.normal(size=(b, own, 5)) / 3, rng.random((b, own)) < 0.7
+    ids, where = rng.integers(0, 6, b + more), np.arange(b + more) % 4 != 1
+    weights = np.linspace(-1.0, 2.0, b)
+
+    def full(x, y, hard):
+        scores = jnp.concatenate([x @ y.T, jnp.einsum("bd,bhd->bh", x, hard)], axis=1)
+        counts = np.concatenate([where[None, :] & (ids[None, :] != ids[:b, None]), hard_where], axis=1)
+        each = loss(jnp.sum(x * y[:b], axis=1), scores, where=jnp.asarray(counts & where[:b, None]))
+        return jnp.where(where[:b], each, 0)
+
+    def rows(x, y, hard):
+        options = {"ids": ids, "where": where, "own": hard, "own_where": hard_where}
+        return losses.in_batch(loss, x, y, block_size=3, **options)
+
+    both = [jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(weights * f(*a)), (0, 1, 2))) for f in (rows, full)]
+    spoiled = [np.where(where[: len(a)].reshape(-1, *[1] * (a.ndim - 1)), a, np.nan) for a in (x, y, hard)]
+    (value, slopes), (expected, expected_slopes) = both[0](*spoiled), both[1](x, y, hard)
+    close(value, expected, tolerance)
+    for got, want in zip(slopes, expected_slopes, strict=True):
+        close(got, want, tolerance)
+
+
 def test_in_batch_info_nce_has_two_routes(tolerance):
-    x, y = points(11), points(11, seed=3)
-    by_rows = losses.in_batch(FAMILY["info_nce"], x, y, block_size=4)
-    close(by_rows, losses.in_batch_info_nce(x, y, temperature=0.4), tolerance)
+    x, y = points(11), points(15, seed=3)
+    own, where = np.random.default_rng(0).normal(size=(11, 2, 5)), np.arange(15) % 5 != 0
+    for options in ({}, {"own": own}, {"own": own, "where": where}):
+        by_rows = losses.in_batch(FAMILY["info_nce"], x, y, block_size=4, **options)
+        close(by_rows, losses.in_batch_info_nce(x, y, temperature=0.4, **options), tolerance)
 
 
 def test_in_batch_parameters_are_learned(tolerance):
@@ -217,6 +295,50 @@ def test_sup_con_is_its_definition(b, tolerance):
     close(slope, slopes_of(oracle, x, weights), max(tolerance, 1e-9), scale=30)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_sup_con_meets_a_bank(masked, tolerance):
+    b, m = 7, 6
+    rng = np.random.default_rng(7)
+    x, bank = points(b), points(m, seed=2)
+    labels, bank_labels = rng.integers(0, 3, b), rng.integers(0, 4, m)
+    where = np.arange(b + m) % 4 != 2 if masked else None
+    weights = np.linspace(-1.0, 2.0, b)
+
+    def call(x, bank):
+        options = {"bank_labels": bank_labels, "where": where, "block_size": 3}
+        return losses.sup_con(x, labels, temperature=0.5, bank=bank, **options)
+
+    oracle = lambda x, bank: sup_con_oracle(x, labels, 0.5, bank, bank_labels, where)
+    spoiled = x.copy(), bank.copy()
+    if masked:
+        spoiled[0][~where[:b]], spoiled[1][~where[b:]] = np.nan, np.nan
+    close(call(*spoiled), oracle(x, bank), tolerance)
+    slopes = jax.jit(jax.grad(lambda x, bank: jnp.sum(weights * call(x, bank)), (0, 1)))(*spoiled)
+    close(slopes[0], slopes_of(lambda x: oracle(x, bank), x, weights), max(tolerance, 1e-9), scale=30)
+    close(slopes[1], slopes_of(lambda bank: oracle(x, bank), bank, weights), max(tolerance, 1e-9), scale=30)
+
+
+def test_sup_con_does_not_let_the_bank_meet_itself():
+    # a bank four times as long costs four times the work, not sixteen times
+    def operations(m):
+        x, bank = (jax.ShapeDtypeStruct((n, 16), jnp.float32) for n in (64, m))
+        call = lambda x, bank: losses.sup_con(
+            x, np.arange(64), temperature=0.1, bank=bank, bank_labels=np.arange(m), block_size=64
+        )
+        return jax.jit(call).lower(x, bank).compile().cost_analysis()["flops"]
+
+    assert operations(4096) < 5 * operations(1024)
+
+
+def test_nan_spoils_sup_con_where_it_counts():
+    x, labels = points(4), np.array([0, 0, 1, 1])
+    x[0, 0] = np.nan
+    assert np.all(np.isnan(losses.sup_con(x, labels, temperature=0.5)))
+    assert np.all(np.isfinite(losses.sup_con(x, labels, temperature=0.5, where=np.arange(4) > 0)))
+    alone = losses.sup_con(x, np.arange(4), temperature=0.5)
+    np.testing.assert_array_equal(np.isnan(alone), [True, False, False, False])
+
+
 def test_sup_con_with_one_positive_each_is_nt_xent(tolerance):
     x = points(12)
     close(
@@ -228,7 +350,7 @@ def test_sup_con_with_one_positive_each_is_nt_xent(tolerance):
 
 def test_family_bad_input():
     x = jnp.ones((3, 2))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="n >= b >= 1"):
         losses.in_batch(losses.sgns, x, x[:2])
     with pytest.raises(TypeError, match="ids must be integers"):
         losses.in_batch(losses.sgns, x, x, ids=jnp.ones(3))
@@ -238,3 +360,11 @@ def test_family_bad_input():
         losses.sup_con(x, jnp.zeros(2, int), temperature=1.0)
     with pytest.raises(ValueError, match="temperature must be positive"):
         losses.sup_con(x, jnp.zeros(3, int), temperature=-1.0)
+    with pytest.raises(ValueError, match="come together"):
+        losses.sup_con(x, np.zeros(3, int), temperature=1.0, bank=x)
+    with pytest.raises(ValueError, match="bank must have shape"):
+        losses.sup_con(x, np.zeros(3, int), temperature=1.0, bank=jnp.ones((3, 4)), bank_labels=np.zeros(3, int))
+    with pytest.raises(ValueError, match="bank_labels must have shape"):
+        losses.sup_con(x, np.zeros(3, int), temperature=1.0, bank=x, bank_labels=np.zeros(2, int))
+    with pytest.raises(ValueError, match="where must have shape"):
+        losses.sup_con(x, np.zeros(3, int), temperature=1.0, where=np.ones(2, bool))

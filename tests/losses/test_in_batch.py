@@ -15,7 +15,7 @@ import pytest
 
 from nsx.losses import in_batch_info_nce
 from tests.helpers import close
-from tests.oracles import losses as oracle
+from tests.oracles import in_batch as oracle
 
 BLOCK = 8
 SIZES = (1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 13, 2 * BLOCK)
@@ -51,14 +51,22 @@ def run(x, y, temperature=0.5, log_q=None, weights=None, ids=None, **static):
 
 
 def dense(x, y, temperature, symmetric, ids=None, log_q=None):
-    """The b x b way, for gradients by automatic differentiation."""
+    """The b x b way, for gradients by automatic differentiation; log q in the form that is right."""
     z = x @ y.T / temperature
+    positive = jnp.diagonal(z)
+    same = jnp.eye(len(x), dtype=bool) if ids is None else ids[:, None] == ids[None, :]
+
+    def loss(logits, positive):
+        """Over rows."""
+        gaps = jnp.where(same, -jnp.inf, logits - positive[:, None])
+        return jnp.logaddexp(0.0, jax.nn.logsumexp(gaps, axis=1, where=~same))
+
+    columns = loss(z.T, positive)
     if log_q is not None:
-        z = z - log_q[None, :]
-    if ids is not None:
-        z = jnp.where((ids[:, None] == ids[None, :]) & ~jnp.eye(len(x), dtype=bool), -jnp.inf, z)
-    loss = jax.nn.logsumexp(z, axis=1) - jnp.diagonal(z)
-    return (loss + jax.nn.logsumexp(z, axis=0) - jnp.diagonal(z)) / 2 if symmetric else loss
+        z = z - log_q[None, :] - (0.0 if ids is None else math.log(len(x) - 1))
+        positive = jnp.diagonal(z) if ids is None else positive
+    rows = loss(z, positive)
+    return (rows + columns) / 2 if symmetric else rows
 
 
 # --- value and gradient
@@ -97,11 +105,14 @@ def test_ids_log_q_and_temperature(symmetric, tolerance):
     reference = jax.jit(jax.grad(total, (0, 1, 2, 3)))
     for weights in (np.full(b, 1 / b), np.linspace(-1.0, 2.0, b)):
         loss, slopes = run(x, y, 0.5, log_q, weights, ids, symmetric=symmetric)
-        close(loss, oracle.in_batch_info_nce(x, y, 0.5, symmetric, ids, log_q), tolerance, scale=10)
+        expected = oracle.in_batch_info_nce(x, y, 0.5, symmetric, ids, log_q, "importance")
+        close(loss, expected, tolerance, scale=10)
         for got, want in zip(slopes, reference(x, y, 0.5, log_q, weights), strict=True):
             close(got, want, tolerance, scale=50)
     h = 1e-5
-    up, down = (weights @ oracle.in_batch_info_nce(x, y, 0.5 + s * h, symmetric, ids, log_q) for s in (1, -1))
+    up, down = (
+        weights @ oracle.in_batch_info_nce(x, y, 0.5 + s * h, symmetric, ids, log_q, "importance") for s in (1, -1)
+    )
     np.testing.assert_allclose(slopes[2], (up - down) / (2 * h), rtol=max(1e-6, 10 * tolerance))
 
 
@@ -298,7 +309,7 @@ def test_bad_input():
     x = jnp.ones((3, 2))
     call = functools.partial(in_batch_info_nce, temperature=1.0)
     for a, b in ((x, jnp.ones((3, 4))), (x[0], x[0]), (x, x[:2]), (x[:0], x[:0])):
-        with pytest.raises(ValueError, match="one shape"):
+        with pytest.raises(ValueError, match="n >= b >= 1"):
             call(a, b)
     with pytest.raises(TypeError, match="real"):
         call(x + 0j, x)

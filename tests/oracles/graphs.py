@@ -3,6 +3,8 @@
 import itertools
 import math
 
+import numpy as np
+
 
 def neighbours(adjacency):
     """A set for each node."""
@@ -57,3 +59,32 @@ def configuration(degrees, i, j):
     """Expected shared neighbours when each end of an edge leads to node k in proportion to its degree."""
     ends = sum(degrees)
     return sum(degrees[i] * d / ends * degrees[j] * (d - 1) / ends for d in degrees)
+
+
+def binomial_tail(num_trials, p, threshold):
+    """P(X >= threshold), X ~ Binomial(num_trials, p^2): ratios from the mode outwards over their sum, in 80 bits."""
+    p = np.longdouble(p)
+    odds = p * p / ((1 - p) * (1 + p))
+    mode = min(int((num_trials + 1) * p * p), num_trials)
+    reach = int(45 * math.sqrt(num_trials * float(p * p * (1 - p) * (1 + p)))) + 200
+    up = np.arange(mode, min(mode + reach, num_trials), dtype=np.longdouble)
+    down = np.arange(mode, max(mode - reach, 0), -1, dtype=np.longdouble)
+    above = np.cumprod((num_trials - up) / (up + 1) * odds)
+    below = np.cumprod(down / (num_trials - down + 1) / odds)
+    weights = np.concatenate([below[::-1], [np.longdouble(1)], above])
+    first = mode - len(below)
+    tail = weights[max(threshold - first, 0) :]
+    return float(np.sum(tail[::-1]) / np.sum(np.sort(weights)))
+
+
+def non_edges(edges, anchor, targets, itself):
+    """The targets that the anchor has no edge to, in order; the anchor too where `itself`."""
+    joined = {int(j) for i, j in edges if i == anchor}
+    return [j for j in targets if j not in joined and (itself or j != anchor)]
+
+
+def law_of_non_edges(edges, anchor, targets, itself, weight):
+    """Probability of each of them under weights by target."""
+    free = non_edges(edges, anchor, targets, itself)
+    total = math.fsum(weight[j] for j in free)
+    return {j: weight[j] / total for j in free}

@@ -18,42 +18,42 @@ def ancestors(edges, num_nodes):
     return np.array(pairs).reshape(-1, 2)
 
 
-def ball_distance(u, v):
-    gap = np.sum((u - v) ** 2) / ((1 - u @ u) * (1 - v @ v))
-    return np.arccosh(1 + 2 * gap)
+def ball_distance(u, v, c=1.0):
+    gap = c * np.sum((u - v) ** 2) / ((1 - c * u @ u) * (1 - c * v @ v))
+    return np.arccosh(1 + 2 * gap) / np.sqrt(c)
 
 
-def lorentz_distance(u, v):
-    return np.arccosh(max(np.sqrt(1 + u @ u) * np.sqrt(1 + v @ v) - u @ v, 1.0))
+def lorentz_distance(u, v, c=1.0):
+    times = np.sqrt(1 / c + u @ u) * np.sqrt(1 / c + v @ v)
+    return np.arccosh(max(c * (times - u @ v), 1.0)) / np.sqrt(c)
 
 
-def euclidean_distance(u, v):
+def euclidean_distance(u, v, c=None):
     return np.sqrt(np.sum((u - v) ** 2))
 
 
-def squared_distance(u, v):
+def squared_distance(u, v, c=None):
     return np.sum((u - v) ** 2)
 
 
-def flat_metric(u):
+def flat_metric(u, c=None):
     return np.eye(len(u))
 
 
-def ball_metric(u):
+def ball_metric(u, c=1.0):
     """Inverse of the metric tensor."""
-    return np.eye(len(u)) * (1 - u @ u) ** 2 / 4
+    return np.eye(len(u)) * (1 - c * u @ u) ** 2 / 4
 
 
-def lorentz_metric(u):
-    """Inverse of the metric in spatial coordinates: of I - u u^T / (1 + |u|^2)."""
-    return np.linalg.inv(np.eye(len(u)) - np.outer(u, u) / (1 + u @ u))
+def lorentz_metric(u, c=1.0):
+    """Inverse of the metric in spatial coordinates: of I - u u^T / (1/c + |u|^2)."""
+    return np.linalg.inv(np.eye(len(u)) - np.outer(u, u) / (1 / c + u @ u))
 
 
-def relation_loss(points, node, ancestor, negatives, distance):
-    others = [ancestor, *negatives]
-    return np.log(
-        sum(np.exp(distance(points[node], points[ancestor]) - distance(points[node], points[z])) for z in others)
-    )
+def relation_loss(points, node, ancestor, negatives, distance, temperature=1.0):
+    own = distance(points[node], points[ancestor])
+    others = [distance(points[node], points[z]) for z in (ancestor, *negatives)]
+    return np.log(sum(np.exp((own - other) / temperature) for other in others))
 
 
 def riemannian_gradient(loss, points, inverse_metric, step=1e-6):

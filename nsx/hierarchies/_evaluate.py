@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_count
+from nsx._checks import as_float, as_ids, is_concrete, require_count
 from nsx._types import Array, ArrayLike, Float, Int
-from nsx.poincare._geometries import Geometry, ball_geometry
-from nsx.poincare._hierarchy import _as_pairs
-from nsx.poincare._plan import _refuse_loops
+from nsx.hierarchies._closure import as_pairs, refuse_loops
+from nsx.hierarchies._geometries import Chart, Geometry, ball_geometry, separations
+from nsx.hierarchies._plan import scale_of
 
 CELLS = 1 << 19  # distances held at once, unless the block is chosen
-UNROLLED = 16  # coordinates added in one pass
 
 
 class Reconstruction(NamedTuple):
@@ -39,6 +38,7 @@ def reconstruction(
     relations: Int[ArrayLike, "m 2"],
     *,
     geometry: Geometry | None = None,
+    curvature: Float[ArrayLike, ""] | None = None,
     nodes: Int[ArrayLike, " s"] | None = None,
     block_size: int | None = None,
 ) -> Reconstruction:
@@ -49,9 +49,10 @@ def reconstruction(
         \frac{\#\{z \in \mathrm{anc}(u) : d(u, z) \le d(u, v)\}}{\#\{z \ne u : d(u, z) \le d(u, v)\}} .$$
 
     Args:
-        points: one a node, in the coordinates of the geometry.
+        points: one per node, in the coordinates of the geometry.
         relations: (node, ancestor) ids, shape `(m, 2)`.
         geometry: None is `ball_geometry()`.
+        curvature: c > 0 that the points were trained at; None is 1. Flat space takes none.
         nodes: rank the ancestors of these nodes only, against all nodes all the same; None is every node.
         block_size: nodes ranked at once; memory is block_size * n numbers. None keeps it in a core's cache.
 
@@ -59,7 +60,8 @@ def reconstruction(
         `Reconstruction`. The mean rank is over relations, the mean average precision over nodes with an ancestor.
 
     Raises:
-        ValueError: points that are not `(n, d)`, not finite or (ball) not inside; ids out of range; no relation left.
+        ValueError: points that are not `(n, d)`, not finite or (ball) not inside; ids out of range; no relation left;
+            a curvature that is not positive, or of flat space.
         TypeError: traced points: ranks are counted on the host's plan, outside jit.
 
     Exact, as Nickel and Kiela evaluate: other ancestors do not lower a rank, and average precision is the area under
@@ -76,47 +78,61 @@ def reconstruction(
         [nickel2017poincare, sec. 4.1]
     """
     geometry = ball_geometry() if geometry is None else geometry
-    chart = _chart(points, geometry)
-    pairs = np.unique(_as_pairs("relations", relations, chart[0].shape[1]), axis=0).astype(np.int32)
-    _refuse_loops(pairs)
-    pairs = pairs if nodes is None else pairs[np.isin(pairs[:, 0], np.asarray(nodes))]
+    chart = _chart(points, geometry, curvature)
+    num_nodes = chart.weight.size
+    pairs = np.unique(as_pairs("relations", relations, num_nodes), axis=0)
+    refuse_loops(pairs)
+    if nodes is not None:
+        pairs = pairs[np.isin(pairs[:, 0], np.asarray(as_ids("nodes", nodes, high=num_nodes)))]
     if not len(pairs):
         raise ValueError("none of `nodes` has an ancestor in `relations`, so there is nothing to rank.")
     if block_size is None:
-        block_size = max(1, min(CELLS // chart[0].shape[1], len(np.unique(pairs[:, 0]))))
+        block_size = max(1, min(CELLS // num_nodes, len(np.unique(pairs[:, 0]))))
     require_count("block_size", block_size)
-    anchors, ancestors, order = _blocks(pairs, block_size)
-    closer, among = (np.asarray(x) for x in _count(chart, jnp.asarray(anchors), jnp.asarray(ancestors)))
-    found = ancestors >= 0
-    rank, precision = closer - among + 1, among / np.maximum(closer, 1)
+
+    # count, by blocks of anchors
+    blocks = _blocks(pairs, block_size)
+    closer, among = (np.asarray(x) for x in _count(chart, jnp.asarray(blocks.anchors), jnp.asarray(blocks.ancestors)))
+    found = blocks.ancestors >= 0
+    rank = closer - among + 1
+    precision = among / np.maximum(closer, 1)
+
+    # back into the order of the relations, and of the nodes
     ranks = np.empty(len(pairs), np.int64)
-    ranks[order] = rank[found]
-    average = np.sum(np.where(found, precision, 0), axis=-1)[anchors >= 0] / np.sum(found, axis=-1)[anchors >= 0]
-    average = average[np.argsort(anchors[anchors >= 0])]
+    ranks[blocks.order] = rank[found]
+    node = blocks.anchors >= 0
+    average = np.sum(np.where(found, precision, 0), axis=-1)[node] / np.sum(found, axis=-1)[node]
+    average = average[np.argsort(blocks.anchors[node])]
     return Reconstruction(float(ranks.mean()), float(average.mean()), ranks, average)
 
 
-def _chart(points: ArrayLike, geometry: Geometry) -> tuple[Array, Array]:
-    """Coordinates first, `(d, n)`, and the factors `(n,)`; raises where they cannot rank."""
+def _chart(points: ArrayLike, geometry: Geometry, curvature: ArrayLike | None) -> Chart:
+    """The geometry's chart of the points; raises where they cannot be ranked."""
     if not is_concrete(points):
         raise TypeError("points are traced, but reconstruction plans its blocks on the host. Call it outside jit.")
     points = as_float("points", points)
     if points.ndim != 2 or 0 in points.shape:
-        raise ValueError(f"points must be one row a node, shape (n, d), got {points.shape}.")
-    coordinates, factor = geometry.chart(points)
-    if not np.all(np.isfinite(coordinates)) or not np.all(np.isfinite(factor) & (np.asarray(factor) > 0)):
+        raise ValueError(f"points must be one row per node, shape (n, d), got {points.shape}.")
+    scale, _ = scale_of(geometry, curvature)
+    chart = geometry.chart(points, None if scale.curvature is None else scale.curvature.astype(points.dtype))
+    if not all(np.all(np.isfinite(part)) for part in chart if part is not None):
         raise ValueError(
-            "some points are not finite or lie outside the geometry (in the ball, norms are below 1), so their "
+            "some points are not finite or lie outside the geometry (in the ball, norms are below 1/sqrt(c)), so their "
             "distances have no order. Project them first, or name the geometry they were trained in."
         )
-    return coordinates.T, factor
+    return chart
 
 
-def _blocks(pairs: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Anchors `(blocks, b)` and their ancestors `(blocks, b, a)`, both -1 where there is none, and pair numbers.
+class Blocks(NamedTuple):
+    """Anchors `(blocks, b)` and their ancestors `(blocks, b, a)`, both -1 where there is none, and pair numbers."""
 
-    Anchors with as many ancestors come together, so that a block does not wait for one with many.
-    """
+    anchors: np.ndarray
+    ancestors: np.ndarray
+    order: np.ndarray
+
+
+def _blocks(pairs: np.ndarray, block_size: int) -> Blocks:
+    """Anchors with as many ancestors come together, so that a block does not wait for one with many."""
     nodes, first, counts = np.unique(pairs[:, 0], return_index=True, return_counts=True)
     by_count = np.argsort(counts, kind="stable")
     size = -(-len(nodes) // block_size) * block_size
@@ -127,18 +143,22 @@ def _blocks(pairs: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray,
     number = np.where(held, first[by_count][:, None] + slot, 0)
     ancestors = np.full((size, len(slot)), -1, np.int32)
     ancestors[: len(nodes)] = np.where(held, pairs[number, 1], -1)
-    return anchors.reshape(-1, block_size), ancestors.reshape(-1, block_size, len(slot)), number[held]
+    return Blocks(
+        anchors=anchors.reshape(-1, block_size),
+        ancestors=ancestors.reshape(-1, block_size, len(slot)),
+        order=number[held],
+    )
 
 
 @jax.jit
-def _count(chart: tuple[Array, Array], anchors: Array, ancestors: Array) -> tuple[Array, Array]:
+def _count(chart: Chart, anchors: Array, ancestors: Array) -> tuple[Array, Array]:
     """For each ancestor, the nodes and the ancestors that are no farther from the anchor than it is."""
-    return jax.lax.map(lambda block: _count_block(*chart, *block), (anchors, ancestors))
+    return jax.lax.map(lambda block: _count_block(chart, *block), (anchors, ancestors))
 
 
-def _count_block(coordinates: Array, factor: Array, anchors: Array, ancestors: Array) -> tuple[Array, Array]:
-    apart = _separations(coordinates, anchors) * factor[None]
-    apart = jnp.where(jnp.arange(factor.size)[None] == anchors[:, None], jnp.inf, apart)
+def _count_block(chart: Chart, anchors: Array, ancestors: Array) -> tuple[Array, Array]:
+    apart = separations(chart, jnp.maximum(anchors, 0))
+    apart = jnp.where(jnp.arange(chart.weight.size)[None] == anchors[:, None], jnp.inf, apart)
     of_ancestor = jnp.where(ancestors >= 0, jnp.take_along_axis(apart, jnp.maximum(ancestors, 0), axis=1), jnp.inf)
     among = jnp.sum(of_ancestor[:, None, :] <= of_ancestor[..., None], axis=2, dtype=jnp.int32)
 
@@ -150,14 +170,3 @@ def _count_block(coordinates: Array, factor: Array, anchors: Array, ancestors: A
     most = jnp.max(jnp.sum(ancestors >= 0, axis=1))
     _, closer = jax.lax.while_loop(lambda state: state[0] < most, count_one, (0, jnp.zeros_like(ancestors)))
     return closer, among
-
-
-def _separations(coordinates: Array, anchors: Array) -> Array:
-    """Squared differences to every node, `(b, n)`, summed coordinate by coordinate: one long loop each."""
-    own = coordinates[:, jnp.maximum(anchors, 0)]
-
-    def add(i: int, total: Array) -> Array:
-        return total + (own[i][:, None] - coordinates[i][None]) ** 2
-
-    start = jnp.zeros((anchors.size, coordinates.shape[1]), coordinates.dtype)
-    return jax.lax.fori_loop(0, coordinates.shape[0], add, start, unroll=min(UNROLLED, coordinates.shape[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nsx._checks import require_count
+from nsx._checks import as_ids, is_concrete, require_count
 from nsx._types import ArrayLike, Int
 
 
@@ -33,9 +33,10 @@ def transitive_closure(edges: Int[ArrayLike, "e 2"], *, num_nodes: int) -> np.nd
     References:
         [nickel2017poincare, sec. 4.1]
     """
-    child, parent = _as_pairs("edges", edges, num_nodes).T.astype(np.int64)
+    child, parent = as_pairs("edges", edges, num_nodes).T.astype(np.int64)
     levels = [_distinct(child * num_nodes + parent)]
-    parents, first = levels[0] % num_nodes, np.searchsorted(levels[0], np.arange(num_nodes + 1) * num_nodes)
+    parents = levels[0] % num_nodes
+    first = np.searchsorted(levels[0], np.arange(num_nodes + 1, dtype=np.int64) * num_nodes)
     while levels[-1].size:  # pairs joined by a path of so many edges
         node, top = np.divmod(levels[-1], num_nodes)
         _refuse_cycle(node[node == top], len(levels))
@@ -46,20 +47,21 @@ def transitive_closure(edges: Int[ArrayLike, "e 2"], *, num_nodes: int) -> np.nd
     return np.stack(np.divmod(found, num_nodes), axis=1).astype(np.int32)
 
 
-def _as_pairs(name: str, pairs: ArrayLike, num_nodes: int) -> np.ndarray:
-    """The pairs as an integer array `(m, 2)` of node ids; raises where they are not that."""
+def as_pairs(name: str, pairs: ArrayLike, num_nodes: int) -> np.ndarray:
+    """The pairs as an int32 array `(m, 2)` of node ids; raises where they are not that."""
     require_count("num_nodes", num_nodes)
-    array = np.asarray(pairs)
-    if array.ndim != 2 or array.shape[1] != 2 or not len(array):
-        raise ValueError(f"{name} must be at least one row (node, parent), shape (m, 2), got {array.shape}.")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"{name} must hold integer node ids, got dtype {array.dtype}.")
-    if array.min() < 0 or array.max() >= num_nodes:
-        raise ValueError(
-            f"{name} hold ids from {array.min()} to {array.max()}, outside [0, {num_nodes}). Raise num_nodes, or "
-            "number the nodes from 0."
-        )
-    return array
+    if not is_concrete(pairs):
+        raise TypeError(f"{name} are traced, but they are read on the host. Call it outside jit.")
+    if np.ndim(pairs) != 2 or np.shape(pairs)[1] != 2 or not len(pairs):
+        raise ValueError(f"{name} must be at least one row (node, parent), shape (m, 2), got {np.shape(pairs)}.")
+    return np.asarray(as_ids(name, pairs, high=num_nodes))
+
+
+def refuse_loops(pairs: np.ndarray) -> None:
+    """Raise where a node is given as its own ancestor."""
+    loops = pairs[pairs[:, 0] == pairs[:, 1], 0]
+    if loops.size:
+        raise ValueError(f"node {loops[0]} is given as its own ancestor ({loops.size} such pairs). Remove these pairs.")
 
 
 def _distinct(codes: np.ndarray) -> np.ndarray:

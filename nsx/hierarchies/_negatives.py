@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nsx._numerics import wide_product
 from nsx._types import Array
-from nsx.samplers._inverse import _product
 
 UNITS = 1 << 30
 
@@ -47,7 +47,8 @@ def noise_law(relations: np.ndarray, num_nodes: int, probabilities: np.ndarray |
     first = np.searchsorted(owner, np.arange(num_nodes))
     place = np.arange(owner.size) - first[owner]
     shape = (num_nodes, int(place.max()) + 1)
-    width, gap = np.zeros(shape, np.int32), np.full(shape, np.iinfo(np.int32).max, np.int32)
+    width = np.zeros(shape, np.int32)
+    gap = np.full(shape, np.iinfo(np.int32).max, np.int32)
     width[owner, place] = units[excluded]
     taken = np.cumsum(width, axis=1, dtype=np.int64)
     gap[owner, place] = (ends - units)[excluded] - (taken - width)[owner, place]
@@ -66,7 +67,8 @@ def _with_self(relations: np.ndarray, num_nodes: int) -> np.ndarray:
 
 def draw_negatives(word: Array, law: NoiseLaw, anchors: Array) -> Array:
     """int32 `(m, k)` node ids for anchors `(m,)` by random words `(k, m)`; any id where an anchor has no room."""
-    drawn = _product(word, law.room[anchors].astype(jnp.uint32)[None])[0].astype(jnp.int32)
+    below_room, _ = wide_product(word, law.room[anchors].astype(jnp.uint32)[None])
+    drawn = below_room.astype(jnp.int32)
     gaps = law.gap[anchors].T  # anchors last: each comparison below is one long loop
     widths = None if law.width is None else law.width[anchors].T
 
