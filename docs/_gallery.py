@@ -10,6 +10,7 @@ from typing import Any
 
 from docs import ROOT, _sources
 from experiments import _claim, _report
+from experiments._runner import page
 
 VERDICTS = ("supported", "conditional", "refuted")
 CHAPTERS = {
@@ -52,9 +53,9 @@ def checks(result: dict[str, Any]) -> Iterator[str]:
         cells = (
             escape(c["name"]),
             escape(c["role"]),
-            f"{_report.SIGN[c['relation']]} {_report.number(c['predicted'])}",
-            _report.number(c["measured"]),
-            _report.number(c["margin"]),
+            f"{page.SIGN[c['relation']]} {page.number(c['predicted'])}",
+            page.number(c["measured"]),
+            page.number(c["margin"]),
             "yes" if c["passed"] else "<strong>no</strong>",
         )
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -75,8 +76,8 @@ def card(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> Iterator[str
     yield f"<p>{badge(result['verdict'])} <small>{escape(claim.source)}</small></p>"
     yield f'<a class="figure" href="claims/{slug}.html">{picture(slug)}</a>'
     yield f"<p>{escape(claim.statement)}</p>"
-    yield f'<p class="numbers">{escape(shown["name"])}: predicted {_report.SIGN[shown["relation"]]} '
-    yield f"{_report.number(shown['predicted'])}, measured {_report.number(shown['measured'])}</p>"
+    yield f'<p class="numbers">{escape(shown["name"])}: predicted {page.SIGN[shown["relation"]]} '
+    yield f"{page.number(shown['predicted'])}, measured {page.number(shown['measured'])}</p>"
     yield f"<details><summary>All {len(result['checks'])} checks</summary>{''.join(checks(result))}</details>"
     yield f'<p><a href="claims/{slug}.html#the-file"><code>{file}</code></a></p>'
     yield "</article>"

@@ -160,12 +160,11 @@ def command_draw(args: argparse.Namespace) -> int:
 
 
 def command_report(_: argparse.Namespace) -> int:
-    """Rewrite paper_repro.md and the README's table from the results."""
+    """Rewrite paper_repro.md from the results."""
     from experiments._files import write_atomically
 
     write_atomically(_report.REPORT, _report.compose().encode())
-    write_atomically(_report.README, _report.readme().encode())
-    CONSOLE.print(f"wrote {_report.REPORT.name} and the table of {_report.README.name}")
+    CONSOLE.print(f"wrote {_report.REPORT.name}")
     return 0
 
 

@@ -47,6 +47,9 @@ class Check(NamedTuple):
     role: Literal["theory", "chapter", "beyond"] = "theory"
     resolution: float = 0.0
     weak: bool = False
+    sentence: int | None = None
+    because: str = ""
+    says: str = ""
 
     @property
     def passed(self) -> bool:

@@ -52,7 +52,7 @@ class NewForm:
         judged_ones = {check.sentence for check in checks}
         missing = [i for i, s in enumerate(self.module.CLAIM.sentences) if i not in judged_ones and not s.excused]
         absent = [
-            _claim.Check(f"no data for sentence {i}", np.nan, np.nan, np.nan, role="chapter", weak=True)
+            _claim.Check(f"no data for sentence {i}", np.nan, np.nan, np.nan, role="chapter", weak=True, sentence=i)
             for i in missing
         ]
         return (*(old_check(check) for check in checks), *absent)
@@ -107,6 +107,9 @@ def old_check(check: Check) -> _claim.Check:
         role=check.role,
         resolution=check.resolution,
         weak=check.weak,
+        sentence=check.sentence,
+        because=check.because,
+        says=check.says,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from experiments import __main__ as cli
 from experiments import _claim, _files, _report, _run, _stamp
+from experiments._runner import Sentence, page, report
 
 pytestmark = pytest.mark.slow  # the runner does not depend on the precision
 
@@ -196,26 +197,62 @@ def test_a_whole_result_has_no_fault(results):
     assert _report.fault_of(json.loads((results / f"{FAST}.json").read_text())) == ""
 
 
-def test_text_of_a_claim_breaks_neither_a_table_nor_a_page():
-    claim = _claim.Claim("a | b <script>alert(1)</script> &lt; c & d", "001, <i>|", (), why="<img src=x>|")
-    check = _claim.Check("p(x|y) < <b>", 1.0, 1.0, 0.1)._asdict() | {"passed": True}
-    result = {
+ODD = "p(x|y) < <b> &lt; c & d"
+
+
+def a_page(**changes):
+    check = _claim.Check(ODD, 1.0, 1.0, 0.1)._asdict() | {"passed": True}
+    sentence = Sentence(chapter="principles", where="<i>|", says=ODD)
+    fields = {
+        "slug": FAST,
+        "statement": ODD,
         "verdict": "supported",
-        "checks": [check],
-        "controls": {"<u>|": ["p(x|y) < <b>"]},
-        "size": {"name": "<s>"},
+        "finding": ODD,
+        "source": ODD,
+        "references": ("key2020word",),
+        "sentences": (page.Judged(sentence, "supported"),),
+        "text": "",
+        "captions": {"a": ODD},
+        "chapter": (check,),
+        "theory": (check,),
+        "identities": 1,
+        "beyond": (check,),
+        "controls": (page.Control(ODD, 2),),
+        "run": ODD,
+        "file": Path("experiments/x.py"),
     }
-    result |= {"seed": 0, "dtype": "float64", "device": "cpu"}
-    claims, results = {FAST: claim}, {FAST: result}
-    rows = [*_report.table([FAST], claims, results, full=True), *_report.table([FAST], claims, {}, full=True)]
-    rows += _report.table([FAST], claims, results, full=False)
-    section = list(_report.section(FAST, claim, result))
-    tables = [line for line in rows + section if line.startswith("|")]
-    text = "\n".join(rows + section)
-    assert not re.search(r"<(?!!--)", text.replace("&lt;", "")), "a tag of HTML"
+    return page.Page(**(fields | changes))
+
+
+def test_text_of_a_claim_breaks_neither_a_table_nor_a_page():
+    text = report.compose({"words": [a_page()]})
+    own = ("<details>", "</details>", "<summary>", "</summary>")
+    for tag in own:
+        text = text.replace(tag, "")
+    assert not re.search(r"<(?!a href|/a|img src)", text.replace("&lt;", "")), "a tag of HTML"
     assert "&amp;lt; c & d" in text
-    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
-    assert widths == {8, 4, 7}, "rows of other widths than their heads"
+    head = 0
+    for line in text.splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not cells or not head or cells == head, line
+        head = cells
+
+
+def test_a_report_tells_what_holds_and_what_does_not():
+    fails = _claim.Check("c", 1.0, 9.0, 0.1, role="chapter")._asdict() | {"passed": False}
+    weak = _claim.Check("w", 1.0, 1.0, 0.5, weak=True, resolution=0.5)._asdict() | {"passed": True}
+    text = report.compose({"words": [a_page(verdict="conditional", chapter=(fails,), theory=(weak,))]})
+    assert "**Totals.** 1 claims: 1 conditional.\nTheory: 1 of 1 checks hold, and 1 identities to rounding." in text
+    assert "| c | = 1 | 9 | 80 times | **fails** |" in text
+    assert "| w | = 1 | 1 | 0 % | weak |" in text
+    assert "(2 of 4)" in text
+
+
+def test_the_report_can_be_read():
+    text = _report.REPORT.read_text(encoding="utf-8")
+    assert len(text.encode()) < 100_000
+    for slug in _claim.claims():
+        assert f"\n### {slug}\n" in text
 
 
 def test_every_committed_table_has_as_many_cells_as_its_head():
