@@ -26,7 +26,7 @@ from benchmarks import _contest, _figure, _machine, _summary
 from benchmarks._race import Topic, measure
 from experiments.data import DataError
 
-MODULES = ("in_batch", "draws", "games", "distance", "start", "sgns", "poincare")
+MODULES = ("in_batch", "draws", "non_edges", "games", "distance", "start", "sgns", "poincare")
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = {"quick": 5, "full": 15, "device": 15}
 

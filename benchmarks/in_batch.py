@@ -1,6 +1,7 @@
 """In-batch losses with their gradient: nsx, a good dense jnp version, torch eager and compiled, optax, metric learning.
 
-Unit vectors, d = 128 (and 512), temperature 0.07, float32. "both" is the mean of rows and columns.
+Unit vectors, d = 128 (and 512), temperature 0.07, float32. "both" is the mean of rows and columns. Own hard negatives,
+four per anchor, against the same by concatenation: scores of all anchors with all own negatives, masked but for their own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ TEMPERATURE = 0.07
 SIZES = {"quick": (1024, 4096), "full": (1024, 4096, 8192, 16384), "device": (4096, 16384, 65536)}
 FEWER = {"quick": (1024, 2048), "full": (1024, 4096, 8192), "device": (4096, 16384)}
 ONE = SIZES | {"quick": (1024,)}
+OWN_SIZES = {"quick": (1024,), "full": (1024, 4096), "device": (4096, 16384)}
+OWN = 4  # hard negatives per anchor
 DENSE_LIMIT = 40_000  # rows whose scores no longer fit the memory of most machines
 
 
@@ -49,6 +52,16 @@ def dense_one_tower(x: jax.Array) -> jax.Array:
     scores = jnp.matmul(x, x.T, precision="highest") / TEMPERATURE
     scores = jnp.where(jnp.eye(size, dtype=bool), -jnp.inf, scores)
     return jax.nn.logsumexp(scores, axis=1) - scores[jnp.arange(size), (jnp.arange(size) + size // 2) % size]
+
+
+def concatenated(x: jax.Array, y: jax.Array, own: jax.Array) -> jax.Array:
+    """Rows whose own negatives are columns for all, masked but for their anchor."""
+    size = x.shape[0]
+    columns = jnp.concatenate([y, own.reshape(-1, x.shape[1])])
+    scores = jnp.matmul(x, columns.T, precision="highest") / TEMPERATURE
+    mine = jnp.repeat(jnp.eye(size, dtype=bool), OWN, axis=1)
+    where = jnp.concatenate([jnp.ones((size, size), bool), mine], axis=1)
+    return jax.nn.logsumexp(jnp.where(where, scores, -jnp.inf), axis=1) - jnp.diagonal(scores)
 
 
 def torch_step(build: Callable, *arrays: np.ndarray) -> Run:
@@ -125,6 +138,13 @@ def one_tower(size: int) -> dict[str, Run]:
     return runs | (peers({"metric-learning SupCon": metric_learning}) if size <= 4096 else {})
 
 
+def own_negatives(size: int) -> dict[str, Run]:
+    x, y = unit(0, size, 128), unit(1, size, 128)
+    own = unit(2, size * OWN, 128).reshape(size, OWN, 128)
+    ours = lambda x, y, own: losses.in_batch_info_nce(x, y, temperature=TEMPERATURE, own=own)
+    return {"nsx": compiled(ours, x, y, own), "concatenated and masked": compiled(concatenated, x, y, own)}
+
+
 def topic(name: str, title: str, build: Callable[[int], dict[str, Run]], products: int, depth: int, sizes, **goals):
     """A topic whose loss takes a number of b x b x d products where it keeps no scores."""
     operations = lambda b: 2 * products * depth * b * b
@@ -139,5 +159,7 @@ TOPICS = (
           SIZES, **GOALS),
     topic("in_batch_both_512", "InfoNCE over rows and columns with its gradient", functools.partial(both, 512), 4, 512,
           FEWER, **{"dense jnp": 1.0}),
+    topic("in_batch_own", f"InfoNCE over rows and {OWN} own negatives each with its gradient", own_negatives, 3, 128,
+          OWN_SIZES, **{"concatenated and masked": 3.0}),
     topic("one_tower", "NT-Xent with its gradient", one_tower, 2, 128, ONE, **{"optax.losses.ntxent": 100.0}),
 )  # fmt: skip

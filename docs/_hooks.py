@@ -23,7 +23,12 @@ def on_config(config: Any) -> Any:
     """The menu, from what there is."""
     own = {
         name: title
-        for name, title in (("traps.md", "Traps"), ("devices.md", "Devices"))
+        for name, title in (
+            ("traps.md", "Traps"),
+            ("devices.md", "Devices"),
+            ("big_batches.md", "Big batches"),
+            ("graph_negatives.md", "Negatives on large graphs"),
+        )
         if name in _pages.PAGES.values()
     }
     more = [{title: name} for name, title in own.items()]

@@ -143,10 +143,12 @@ def as_ids(name: str, value: ArrayLike, *, high: int | None = None, low: int = 0
     """Integers that index low..high-1, as int32 (int64 where `high` needs it).
 
     Concrete values are looked at in their own width before JAX may cut them to 32 bits: ValueError names the first
-    that is outside. A traced value keeps its integer type; the caller says what comes back for one outside.
+    that is outside. A traced value keeps its integer type, or becomes int32 where that is narrower, so that it can be
+    compared with any bound; the caller says what comes back for one outside.
     """
     if not is_concrete(value):
-        return _require_integer_type(name, jnp.asarray(value))
+        ids = _require_integer_type(name, jnp.asarray(value))
+        return ids.astype(jnp.int32) if ids.dtype.itemsize < 4 else ids
     return jnp.asarray(host_ids(name, value, high=high, low=low))
 
 

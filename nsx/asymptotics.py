@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import require_positive
+from nsx._leaves import prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
 from nsx._types import Array, ArrayLike, Float
-from nsx.bias._leaves import prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
 
 
 def fisher_information(score: Float[ArrayLike, "n d"], data_log_weights: Float[ArrayLike, " n"]) -> Float[Array, "d d"]:

@@ -109,6 +109,62 @@ def test_bad_sequences():
         distances.edit_distance(A, B, substitution=COSTS[:2, :2])
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "edits"),
+    [
+        ([2**40, 7], [2**41, 7], 1),
+        ([2**32 + 5], [5], 1),
+        ([2**40, 2**40], [2**40], 1),
+        (np.array([2**31, 3, 2**32 - 1], np.uint32), np.array([2**31, 2**32 - 1], np.uint32), 1),
+        (np.array([2**31, 3], np.uint32), np.array([2**31, 4, -1, 9]), 1),
+        (np.array([2**63 + 1, 2**63 + 2], np.uint64), np.array([2**63 + 1, 2**63 + 3], np.uint64), 1),
+        (np.array([2**63 + 1], np.uint64), np.array([-(2**63), 1]), 1),
+        ([2**70, 1], [2**70, 2], 1),
+        (np.array([5, -128, 5], np.int8), np.array([5], np.int64), 0),
+        (np.array([2**40, -(2**40), 3]), np.array([2**40, -1]), 0),
+    ],
+)
+def test_symbols_of_any_type_and_size(a, b, edits):
+    assert float(distances.edit_distance(a, b)) == edits
+    assert float(distances.edit_distance(b, a)) == edits
+    shorter_and_longer = sorted(int(np.sum(np.cumprod(np.asarray(x) >= 0))) for x in (a, b))
+    share = edits / shorter_and_longer[1]
+    assert float(distances.normalised_edit_distance(a, b)) == pytest.approx(share)
+
+
+def test_traced_symbols_do_not_wrap():
+    far = np.array([2**31 + 5, 7], np.uint32)
+    assert float(edit(far, far[::-1])) == 2, "no end is read into the high bit"
+    assert float(edit(np.array([3, 4], np.int8), np.array([3, 4]))) == 0
+    with pytest.raises(TypeError, match="signed and unsigned"):
+        edit(far, np.array([1, 2]))
+    costs = COSTS + 0.1
+    traced = jax.jit(lambda a, b: distances.edit_distance(a, b, substitution=costs))
+    assert np.isnan(traced(np.array([0, SYMBOLS]), np.array([1, 2]))), "no row of costs"
+    assert np.isnan(traced(np.array([0, 2**31 + 1], np.uint32), np.array([1, 2], np.uint32)))
+    behind = traced(np.array([0, -1, SYMBOLS]), np.array([1, -7, -1]))
+    assert float(behind) == pytest.approx(min(float(costs[0, 1]), 2), rel=4 * EPS), "behind the end all is ignored"
+    for wrong in (-1.0, np.nan, np.inf):
+        bad = costs.copy()
+        bad[0, 1] = wrong
+        given = jax.jit(lambda c: distances.edit_distance(np.array([0]), np.array([1]), substitution=c))(bad)
+        assert np.isnan(given)
+        with pytest.raises(ValueError, match="substitution must be in"):
+            distances.edit_distance(np.array([0]), np.array([1]), substitution=bad)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (2, 0, 2), (0, 0)])
+def test_empty_axes(shape):
+    rows, word = np.zeros(shape, int), np.array([1, 0])
+    both = np.broadcast_shapes(shape[:-1], ())
+    want = np.full(both, float(oracle.edit_distance([0] * shape[-1], [1, 0])))
+    for f in (distances.edit_distance, jax.jit(distances.edit_distance)):
+        np.testing.assert_array_equal(f(rows, word), want)
+        np.testing.assert_array_equal(f(word, rows), want)
+    np.testing.assert_array_equal(distances.normalised_edit_distance(rows, rows), np.zeros(both))
+    assert distances.edit_distance([], []) == 0
+
+
 # --- great circles ------------------------------------------------------------------------------------------
 
 
@@ -180,6 +236,27 @@ def test_gradient_is_finite_where_there_is_none():
     for y in (x, np.array([-40.0, 190.0], FLOAT), np.array([40.0, 370.0], FLOAT)):
         assert np.all(np.isfinite(jax.grad(distances.great_circle)(x, y)))
     np.testing.assert_array_equal(jax.grad(distances.great_circle)(x, x), 0)
+
+
+def test_nan_and_domains():
+    f = jax.jit(lambda x, y, r: distances.great_circle(x, y, radius=r))
+    here, there = np.array([10.0, 20.0], FLOAT), np.array([20.0, 30.0], FLOAT)
+    for place in ([10.0, np.nan], [10.0, np.inf]):
+        assert np.isnan(distances.great_circle(place, there))
+        assert np.isnan(distances.great_circle(there, place))
+        assert np.isnan(f(np.array(place, FLOAT), there, 1.0))
+        assert np.isnan(jax.grad(distances.great_circle)(np.array(place, FLOAT), there)).any()
+    for latitude in (90.5, -91.0, np.nan):
+        assert np.isnan(f(np.array([latitude, 0.0], FLOAT), there, 1.0))
+        with pytest.raises(ValueError, match="the latitude of x"):
+            distances.great_circle(np.array([latitude, 0.0]), there)
+    for radius in (0.0, -2.0, np.inf, np.nan, 1e-40):
+        assert np.isnan(f(here, there, FLOAT(radius)))
+        assert np.isnan(f(here, here, FLOAT(radius))), "also where the distance is 0"
+        with pytest.raises(ValueError, match="radius must be positive"):
+            distances.great_circle(here, there, radius=radius)
+    with pytest.raises(ValueError, match=r"radius must be a number, got shape \(2,\)"):
+        distances.great_circle(here, there, radius=np.ones(2))
 
 
 def test_half_precision_is_promoted():

@@ -172,6 +172,102 @@ def test_emphasis_follows_a_shift():
         np.testing.assert_allclose(spikes.temporal_emphasis(x), (half - end) / (1 - half), rtol=2e-3)
 
 
+SCALARS = {  # every parameter that is one number, with a call that takes it
+    "trace: time_constant": lambda c: spikes.trace(np.array([1.0, 2.0], FLOAT), GRID, time_constant=c),
+    "silent trace: time_constant": lambda c: spikes.trace(np.zeros(0, FLOAT), GRID, time_constant=c),
+    "binned_trace: time_constant": lambda c: spikes.binned_trace(np.zeros(3, FLOAT), step=1.0, time_constant=c),
+    "binned_trace: step": lambda c: spikes.binned_trace(np.ones(3, FLOAT), step=c, time_constant=1.0),
+    "expected_trace: time_constant": lambda c: spikes.expected_trace(GRID, rate=0.0, time_constant=c),
+    "contrastive_gradient: step": lambda c: spikes.contrastive_gradient(
+        np.zeros(2, FLOAT), np.zeros(2, FLOAT), np.zeros((1, 2), FLOAT), step=c
+    ),
+    "resting_emphasis: time_constant": lambda c: spikes.resting_emphasis(GRID, [0.4], [1.0], time_constant=c),
+}
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_a_number_is_one_positive_number(name):
+    """Never one per grid point, never 0: an error when concrete, NaN when traced, also where no spike would show it."""
+    call, parameter = SCALARS[name], name.split(": ")[1]
+    for wrong in (0.0, -1.0, np.inf, np.nan, 1e-40):
+        with pytest.raises(ValueError, match=f"{parameter} must be positive"):
+            call(wrong)
+        assert np.all(np.isnan(jax.jit(call)(FLOAT(wrong))))
+    for shape in ((1,), GRID.shape):
+        with pytest.raises(ValueError, match=f"{parameter} must be a number, got shape"):
+            call(np.ones(shape, FLOAT))
+        with pytest.raises(ValueError, match=f"{parameter} must be a number, got shape"):
+            jax.jit(call)(np.ones(shape, FLOAT))
+
+
+def test_rates_times_and_signs_have_domains():
+    value = jax.jit(lambda t, r: spikes.expected_trace(t, rate=r, time_constant=2.0))
+    for rate in (-0.1, np.inf, np.nan):
+        with pytest.raises(ValueError, match="rate must be in"):
+            spikes.expected_trace(GRID, rate=rate, time_constant=2.0)
+        assert np.all(np.isnan(value(GRID, FLOAT(rate)))[1:])
+    early = np.array([-0.5, 1.0], FLOAT)
+    with pytest.raises(ValueError, match=r"grid must be in .*empty at time 0"):
+        spikes.expected_trace(early, rate=0.3, time_constant=2.0)
+    assert np.isnan(value(early, 0.3)).tolist() == [True, False]
+    rest = jax.jit(lambda rates, weights: spikes.resting_emphasis(GRID, rates, weights, time_constant=2.0))
+    one, both = np.array([0.5, 1.0], FLOAT), np.array([0.5, -1.0], FLOAT)
+    assert np.isfinite(rest(one, one))
+    assert np.isnan(rest(one, both)), "weights of both signs"
+    assert np.isnan(rest(both, one)), "a negative rate"
+    with pytest.raises(ValueError, match="rates must be in"):
+        spikes.resting_emphasis(GRID, both, one, time_constant=2.0)
+    with pytest.raises(ValueError, match="rate must be a number"):
+        spikes.expected_trace(GRID, rate=one, time_constant=2.0)
+
+
+def test_a_spike_without_a_time_is_no_silence():
+    times = np.array([1.0, np.nan, 3.0], FLOAT)
+    assert np.all(np.isnan(spikes.trace(times, GRID, time_constant=2.0)))
+    counted = np.array([True, False, True])
+    value = spikes.trace(times, GRID, time_constant=2.0, where=counted)
+    np.testing.assert_array_equal(value, spikes.trace(times[counted], GRID, time_constant=2.0))
+    slope = jax.grad(lambda t: jnp.sum(spikes.trace(t, GRID, time_constant=2.0, where=counted)))(times)
+    assert np.all(np.isfinite(slope))
+    assert np.isnan(jax.grad(lambda t: jnp.sum(spikes.trace(t, GRID, time_constant=2.0)))(times)).any()
+    never = spikes.trace(np.array([1.0, np.inf], FLOAT), GRID, time_constant=2.0)
+    np.testing.assert_array_equal(never, spikes.trace(times[:1], GRID, time_constant=2.0))
+    grid = np.array([0.0, np.nan, 2.0], FLOAT)
+    assert np.isnan(spikes.trace(times[:1], grid, time_constant=2.0)).tolist() == [False, True, False]
+
+
+def test_nan_in_the_emphasis_and_the_gradient():
+    ratio = spikes.temporal_emphasis
+    for bad in ([np.nan, 1.0], [1.0, np.nan], [0.0, np.nan], [np.nan, 0.0], [1.0, np.inf], [np.inf, 1.0]):
+        for power in (1, 2):
+            assert np.isnan(ratio(np.array(bad, FLOAT), power=power))
+    ones = np.ones(2, FLOAT)
+    negatives = np.array([[np.nan, 1.0]], FLOAT)
+    masked = spikes.contrastive_gradient(ones, ones, negatives, where=np.array([False]))
+    np.testing.assert_allclose(masked, -np.full(2, 1 / (1 + np.exp(2.0))), rtol=1e-6)
+    assert np.all(np.isnan(spikes.contrastive_gradient(ones, ones, negatives)))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1.0, 1e18, 1e30])
+@pytest.mark.parametrize("power", [1, 2])
+def test_emphasis_has_no_unit(scale, power):
+    """Squares of 1e-30 vanish and those of 1e30 overflow in float32; their ratio does neither."""
+    g = np.array([1.0, -2.0, 3.0, 0.5], FLOAT)
+    value = spikes.temporal_emphasis(g * FLOAT(scale), power=power)
+    np.testing.assert_allclose(value, oracle.emphasis(g.astype(float), 2, power), rtol=1e-5)
+
+
+def test_float_types_meet():
+    """The wider one wins; a Python number does not widen."""
+    times = np.array([1.0, 2.5], np.float32)
+    for tau in (2.0, np.float32(2.0), np.float64(2.0), jnp.asarray(2.0, jnp.bfloat16)):
+        value = spikes.trace(times, GRID.astype(np.float32), time_constant=tau)
+        exact = oracle.trace(times.astype(float), GRID.astype(float), 2.0)
+        np.testing.assert_allclose(value, exact, rtol=1e-5, atol=1e-12)
+        wide = isinstance(tau, np.float64) and PRECISION == 64
+        assert value.dtype == (np.float64 if wide else np.float32)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -187,6 +283,7 @@ def test_emphasis_follows_a_shift():
         (lambda: spikes.temporal_emphasis(np.ones(1)), ValueError, "m >= 2"),
         (lambda: spikes.temporal_emphasis(np.ones(4), split=4), ValueError, "got 4 of 4"),
         (lambda: spikes.temporal_emphasis(np.ones(4), power=3), ValueError, "got 3"),
+        (lambda: spikes.temporal_emphasis(np.ones(4), split=2.0), TypeError, "split cuts a shape"),
         (lambda: spikes.resting_emphasis(GRID, [1.0, 1.0], [1.0, -1.0], time_constant=1.0), ValueError, "one sign"),
         (
             lambda: spikes.resting_emphasis(GRID, [1.0], [1.0, 1.0], time_constant=1.0),

@@ -23,7 +23,10 @@ AS_DRAWN = "--"  # line styles
 WITH_LOG_Q = "-"
 LINE = 0.062  # height of a line of the verdicts, of the panel's
 GAP = 1.5  # lines taken by a name and the space above it
-MOST_COLUMNS = 90  # characters of a line of the verdicts
+LARGEST = 9.0  # points of the verdicts' font
+FEWEST_COLUMNS = 62  # characters of a line of the verdicts in that font
+MOST_COLUMNS = 100  # and in the smallest
+TITLE_COLUMNS = 132  # characters of a line of the title
 
 
 def criterion(report: Report, side: GradientError) -> tuple[Measured, ...]:
@@ -115,9 +118,11 @@ def figure(report: Report, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="0.92", lw=0.6)
         axis.set_axisbelow(True)
-    title = f"What the sampler does to the gradient at temperature {report.temperature:g}"
-    looked_at = "" if report.about.startswith(f"{report.num_pairs:,} pair") else f"{report.num_pairs:,} looked at of "
-    page.suptitle(f"{title}\n{looked_at}{report.about}", fontsize=10, x=0.01, ha="left")
+    about = f"temperature {report.temperature:g}; {report.about}"
+    if not report.about.startswith(f"{report.num_pairs:,} pair"):
+        about = f"{report.num_pairs:,} looked at of {about}"
+    lines = ["What the sampler does to the gradient", *textwrap.wrap(about, TITLE_COLUMNS)]
+    page.suptitle("\n".join(_shown(line) for line in lines), fontsize=10, x=0.01, ha="left")
     page.savefig(path, dpi=150, metadata=NO_MARK if path.suffix == ".png" else None)
     plt.close(page)
 
@@ -210,11 +215,9 @@ def _words_panel(axis: Axes, report: Report) -> None:
     axis.axis("off")
     axis.set_title("Verdicts", **TITLE)
     blocks = verdicts(report)
-    columns = 62
-    while _lines(blocks, columns) * LINE > 1 and columns < MOST_COLUMNS:
-        columns += 4
+    columns = max(range(FEWEST_COLUMNS, MOST_COLUMNS), key=lambda count: _font_size(blocks, count))
+    size = _font_size(blocks, columns)
     step = min(LINE, 1 / _lines(blocks, columns))
-    size = min(9.0, 150 * step, 9.0 * 62 / columns)
     top = 0.99
     for name, text, colour in blocks:
         axis.text(0, top, _shown(name), va="top", fontsize=size, weight="bold", color=colour, transform=axis.transAxes)
@@ -222,6 +225,11 @@ def _words_panel(axis: Axes, report: Report) -> None:
         for i, line in enumerate(wrapped, 1):
             axis.text(0, top - i * step, _shown(line), va="top", fontsize=size, transform=axis.transAxes)
         top -= (len(wrapped) + GAP) * step
+
+
+def _font_size(blocks: Sequence[tuple[str, str, str]], columns: int) -> float:
+    """The largest, in points, at which lines of so many characters fit into the width and the height of the panel."""
+    return min(LARGEST, LARGEST * FEWEST_COLUMNS / columns, LARGEST / LINE / _lines(blocks, columns))
 
 
 def _lines(blocks: Sequence[tuple[str, str, str]], columns: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -240,7 +239,7 @@ def score_slopes(
         """The loss summed over pairs and replicates."""
         if loss == "sgns":
             return jnp.sum(losses.sgns(positive, negatives, where=draws.counts))
-        log_q = draws.log_q + math.log(draws.log_q.shape[-1]) if with_log_q else None  # TEMPORARY
+        log_q = draws.log_q if with_log_q else None
         return jnp.sum(losses.info_nce(positive, negatives, log_q_negatives=log_q, where=draws.counts))
 
     pull, push = jax.grad(total, (0, 1))(positive, draws.scores)

@@ -29,9 +29,6 @@ def verdict(found: Evidence, common: Common) -> str:
     noise = [side.signal_to_noise[-1] for side in (found.plain, found.corrected)]
     if all(_below(ratio, 1, common.num_anchors) for ratio in noise):
         sentences.append(f"noise outweighs the signal at k = {k}")
-    if not sentences:  # both sides are below MATERIAL, else log q would have been spoken of
-        numbers = f"{common.criterion} {number(corrected)} or {number(plain)}"
-        sentences.append(f"sound at k = {k}, with log q or without: {numbers}")
     if found.assumes:
         sentences.append(found.assumes)
     return "; ".join(sentences)
@@ -72,7 +69,8 @@ def number(found: Measured) -> str:
         return f"{found.value:.2g}"
     if found.value < found.standard_error:
         return f"below {found.standard_error:.1g}"
-    return f"{found.value:.2g}±{found.standard_error:.1g}"
+    places = max(0, -math.floor(math.log10(found.standard_error)))
+    return f"{found.value:.{places}f}±{found.standard_error:.{places}f}"
 
 
 def _about_draws(masses: MassSummary, common: Common) -> list[str]:
@@ -97,7 +95,7 @@ def _about_log_q(log_q: Comparison, plain: Measured, corrected: Measured, common
     word = common.criterion
     anchors = common.num_anchors
     if all(_below(side, MATERIAL, anchors) for side in (plain, corrected)):
-        return []
+        return [f"sound with log q or without: {word} {number(corrected)} or {number(plain)}"]
     difference = log_q.difference.value
     largest = max(plain.value, corrected.value) ** 2
     nothing = abs(difference) <= SAME * largest

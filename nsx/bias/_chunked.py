@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import as_float, is_concrete, require_count
+from nsx._leaves import keep, prepare_log_weights, weighted_sum
 from nsx._types import Array, ArrayLike, Float, PyTree
-from nsx.bias._leaves import keep, prepare_log_weights, weighted_sum
 
 
 def expected_gradient_of(

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import as_float, is_concrete, require_count
+from nsx._leaves import keep, mapped, prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
 from nsx._types import Array, ArrayLike, Float, Key, PyTree
 from nsx.bias._exact import expected_gradient
-from nsx.bias._leaves import keep, mapped, prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
 from nsx.samplers import draw_inverse
 
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import as_float, require_count
+from nsx._leaves import mapped, prepare_log_weights, weighted_sum
 from nsx._types import Array, ArrayLike, Float, PyTree
-from nsx.bias._leaves import mapped, prepare_log_weights, weighted_sum
 
 
 def expected_gradient(gradients: PyTree, log_weights: Float[ArrayLike, " n"]) -> PyTree:

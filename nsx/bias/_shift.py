@@ -9,9 +9,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from nsx._leaves import mapped, prepare_pair, weighted_sum
 from nsx._types import Array, ArrayLike, Float, PyTree
 from nsx.bias._exact import gradient_variance
-from nsx.bias._leaves import mapped, prepare_pair, weighted_sum
 
 
 def gradient_bias(

@@ -10,6 +10,8 @@ from nsx.samplers._alias import alias_table as alias_table
 from nsx.samplers._alias import draw_alias as draw_alias
 from nsx.samplers._correction import Correction as Correction
 from nsx.samplers._correction import correction as correction
+from nsx.samplers._expected import expected_counts as expected_counts
+from nsx.samplers._inclusion import inclusion_probability as inclusion_probability
 from nsx.samplers._inverse import draw_inverse as draw_inverse
 from nsx.samplers._laws import from_scores as from_scores
 from nsx.samplers._laws import gibbs as gibbs
@@ -21,4 +23,3 @@ from nsx.samplers._mining import hardest as hardest
 from nsx.samplers._mining import mine_mixed as mine_mixed
 from nsx.samplers._mining import semi_hard as semi_hard
 from nsx.samplers._subsets import draw_without_replacement as draw_without_replacement
-from nsx.samplers._subsets import inclusion_probability as inclusion_probability

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, is_concrete, require_count, require_in_range, require_log_weights
+from nsx._checks import (
+    as_float,
+    as_floats,
+    as_ids,
+    as_labels,
+    as_mask,
+    require_broadcastable,
+    require_count,
+    require_in_range,
+    require_log_weights,
+)
 from nsx._numerics import log_normalize, per_row
 from nsx._types import Array, ArrayLike, Bool, Float, Int
 
@@ -24,8 +36,8 @@ def mix_uniform(log_weights: Float[ArrayLike, "... n"], *, rate: Float[ArrayLike
         the uniform part brings them back, so exclude after mixing, not before.
 
     Raises:
-        ValueError: rate outside [0, 1], a row without mass, NaN or +inf. Traced, a rate outside gives NaN and
-            a row without mass is mixed as if q were 0.
+        ValueError: rate outside [0, 1] or not one per row, a row without mass, NaN or +inf. Traced, a rate
+            outside gives NaN and a row without mass is mixed as if q were 0.
 
     Exact, also at rates 0 and 1, with a finite derivative in the rate there (capped where it overflows, and 0
     at a candidate of probability 0 and rate 0, where the true one is infinite).
@@ -38,8 +50,8 @@ def mix_uniform(log_weights: Float[ArrayLike, "... n"], *, rate: Float[ArrayLike
         [owen2000safe]
     """
     log_weights = as_float("log_weights", log_weights)
-    uniform = jnp.zeros(log_weights.shape[-1:], log_weights.dtype)
-    return mix(log_weights, jnp.broadcast_to(uniform, log_weights.shape), rate=rate)
+    require_log_weights(log_weights)
+    return _mixed(log_weights, jnp.zeros_like(log_weights), rate)
 
 
 def mix(
@@ -61,8 +73,8 @@ def mix(
         Normalised log-probabilities, shape `(..., n)`.
 
     Raises:
-        ValueError: rate outside [0, 1], shapes that differ, a row without mass, NaN or +inf. Traced, a rate
-            outside gives NaN and a row without mass counts as 0.
+        ValueError: rate outside [0, 1] or not one per row, shapes that differ, a row without mass, NaN or
+            +inf. Traced, a rate outside gives NaN and a row without mass counts as 0.
 
     Exact, also at rates 0 and 1, with the finite derivatives described in `mix_uniform`.
 
@@ -73,15 +85,22 @@ def mix(
     References:
         [owen2000safe]
     """
-    a, b = as_float("log_weights_a", log_weights_a), as_float("log_weights_b", log_weights_b)
+    a = as_float("log_weights_a", log_weights_a)
+    b = as_float("log_weights_b", log_weights_b)
     if a.shape != b.shape:
         raise ValueError(f"the two laws must have one shape, got {a.shape} and {b.shape}.")
-    require_log_weights(a)
-    require_log_weights(b)
-    require_in_range("rate", rate, 0, 1)
-    dtype = jnp.promote_types(a.dtype, b.dtype)
-    rate = jnp.broadcast_to(per_row(jnp.asarray(rate, dtype)), a.shape)
-    return _log_blend(log_normalize(a.astype(dtype)), log_normalize(b.astype(dtype)), rate)
+    require_log_weights(a, name="log_weights_a")
+    require_log_weights(b, name="log_weights_b")
+    return _mixed(a, b, rate)
+
+
+def _mixed(a: Array, b: Array, rate: ArrayLike) -> Array:
+    """The mixture of two checked laws of one shape."""
+    rate = require_in_range("rate", rate, 0, 1)
+    a, b, rate = as_floats(log_weights_a=a, log_weights_b=b, rate=rate)
+    require_broadcastable("rate", rate.shape, a.shape[:-1])
+    rate = jnp.broadcast_to(per_row(rate), a.shape)
+    return _log_blend(log_normalize(a), log_normalize(b), rate)
 
 
 @jax.custom_jvp
@@ -96,11 +115,14 @@ def _log_blend_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> t
     log_a, log_b, rate = primals
     out = _log_blend(*primals)
     empty = jnp.isneginf(out)
-    safe = jnp.where(empty, 0, out)
-    cap = 0.9 * jnp.log(jnp.finfo(out.dtype).max)
-    ratio_a, ratio_b = (
-        jnp.where(empty, 0, jnp.exp(jnp.minimum(jnp.where(empty, 0, part) - safe, cap))) for part in (log_a, log_b)
-    )
+    cap = 0.9 * math.log(jnp.finfo(out.dtype).max)  # a ratio beyond is capped: its square is still finite
+
+    def ratio(part: Array) -> Array:
+        """The part over the blend, 0 where the blend is."""
+        return jnp.where(empty, 0, jnp.exp(jnp.minimum(jnp.where(empty, 0, part - out), cap)))
+
+    ratio_a = ratio(log_a)
+    ratio_b = ratio(log_b)
     slope = (1 - rate) * ratio_a * tangents[0] + rate * ratio_b * tangents[1]
     return out, slope + (ratio_b - ratio_a) * tangents[2]
 
@@ -130,9 +152,8 @@ def exclude(log_weights: Float[ArrayLike, "... n"], mask: Bool[ArrayLike, "... n
     References:
         [rendle2009bpr]
     """
-    log_weights, mask = as_float("log_weights", log_weights), jnp.asarray(mask)
-    if mask.dtype != bool:
-        raise TypeError(f"mask must be boolean (True at what is left out), got {mask.dtype}.")
+    log_weights = as_float("log_weights", log_weights)
+    mask = as_mask("mask", mask, meaning="True at what is left out")
     shape = max(log_weights.shape, mask.shape, key=len)
     if any(x.shape not in (shape, shape[-1:]) for x in (log_weights, mask)):
         raise ValueError(
@@ -150,18 +171,19 @@ def exclusion_window(num: int, anchors: Int[ArrayLike, "..."], *, width: int) ->
 
     Args:
         num: how many positions, 0 .. num - 1.
-        anchors: positions of the anchors, integers, shape `(...)`; one outside 0 .. num - 1 is allowed.
-        width: positions excluded on each side, >= 0; 0 excludes the anchor alone.
+        anchors: positions of the anchors, shape `(...)`, integers of any type, signed or not; one outside
+            0 .. num - 1 is allowed.
+        width: positions excluded on each side, an integer >= 0; 0 excludes the anchor alone.
 
     Returns:
-        Mask for `exclude`, shape `(..., num)`, True within the window, one row an anchor. `mask.any(axis=-2)`
+        Mask for `exclude`, shape `(..., num)`, True within the window, one row per anchor. `mask.any(axis=-2)`
         is the union over anchors.
 
     Raises:
-        ValueError: num < 1, or width < 0 (traced, a negative width excludes nothing).
-        TypeError: num not a Python integer, or anchors not integers.
+        ValueError: num < 1, width < 0 (traced, a negative width excludes nothing), or a number beyond 32 bits.
+        TypeError: num not a Python integer, anchors or width not integers.
 
-    Exact.
+    Exact, whatever the integers' type: no difference wraps.
 
     Example:
         >>> exclusion_window(5, 1, width=1).astype(int).tolist()
@@ -170,14 +192,14 @@ def exclusion_window(num: int, anchors: Int[ArrayLike, "..."], *, width: int) ->
     References:
         [sermanet2018time]
     """
-    require_count("num", num)
-    anchors = jnp.asarray(anchors)
-    if not jnp.issubdtype(anchors.dtype, jnp.integer):
-        raise TypeError(f"anchors must be integers, got dtype {anchors.dtype}.")
-    if is_concrete(width):
-        require_in_range("width", width, 0, jnp.inf)
-    positions = jnp.broadcast_to(jnp.arange(num, dtype=anchors.dtype), anchors.shape + (num,))
-    return jnp.abs(positions - anchors[..., None]) <= width
+    num = require_count("num", num)
+    anchors = as_ids("anchors", anchors, low=-(2**31), high=2**31)[..., None]
+    width = as_ids("width", width)
+    positions = jnp.broadcast_to(jnp.arange(num, dtype=anchors.dtype), (*anchors.shape[:-1], num))
+    # the smaller is taken from the larger in an unsigned type, which holds every difference of its signed one
+    unsigned = jnp.uint64 if max(anchors.dtype.itemsize, width.dtype.itemsize) == 8 else jnp.uint32
+    gap = jnp.maximum(positions, anchors).astype(unsigned) - jnp.minimum(positions, anchors).astype(unsigned)
+    return (width >= 0) & (gap <= width.astype(unsigned))
 
 
 def no_accidental_hits(
@@ -188,7 +210,7 @@ def no_accidental_hits(
     $$m_{ij} = [\, c_{ij} \ne c^+_i \,].$$
 
     Args:
-        positive_ids: the candidate observed in each example, shape `(...)`.
+        positive_ids: the candidate observed in each example, shape `(...)`; integers of any type and size.
         negative_ids: the candidates drawn, shape `(..., k)`, or `(k,)` where all examples share them. In a
             batch, `no_accidental_hits(ids, ids)` masks the diagonal and every duplicate of the positive.
 
@@ -196,10 +218,11 @@ def no_accidental_hits(
         Mask, shape `(..., k)`, True at a true negative: pass it as `where` to a loss.
 
     Raises:
-        ValueError: shapes that do not fit.
-        TypeError: ids that are not integers.
+        ValueError: shapes that do not fit; a concrete id beyond 32 bits beside traced ones.
+        TypeError: ids that are not integers, or traced ones of signed against unsigned type.
 
-    Exact. Unmasked hits bias a sampled softmax with log q: its denominator counts the positive twice.
+    Exact: only equality counts, so ids of 64 bits are numbered anew before JAX could cut them. Unmasked hits
+    bias a sampled softmax with log q: its denominator counts the positive twice.
 
     Example:
         >>> no_accidental_hits(jnp.array([3, 5]), jnp.array([5, 7])).tolist()
@@ -208,10 +231,7 @@ def no_accidental_hits(
     References:
         [jean2015using], [bengio2008adaptive]
     """
-    positive_ids, negative_ids = jnp.asarray(positive_ids), jnp.asarray(negative_ids)
-    for name, ids in (("positive_ids", positive_ids), ("negative_ids", negative_ids)):
-        if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise TypeError(f"{name} must be integers, got dtype {ids.dtype}.")
+    positive_ids, negative_ids = as_labels(positive_ids=positive_ids, negative_ids=negative_ids)
     shape = positive_ids.shape + negative_ids.shape[-1:]
     if negative_ids.ndim == 0 or negative_ids.shape not in (shape, shape[-1:]):
         raise ValueError(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import is_concrete, require_log_weights
+from nsx._checks import as_shape, is_concrete, require_log_weights
 from nsx._types import Array, ArrayLike, Float, Int, Key, Shaped
 
 SLOT_UNITS = 1 << 32
@@ -48,11 +48,12 @@ def alias_table(log_weights: Float[ArrayLike, " n"]) -> AliasTable:
             is used in full, also where JAX runs in float32.
 
     Returns:
-        `AliasTable` of S = max(2^10, n rounded up to a power of two) slots, 8 bytes each. Building takes at
-        most 64 bytes of host memory a slot (1e8 candidates: 2^27 slots, 8 GiB).
+        `AliasTable` of S = max(2^10, n rounded up to a power of two) slots, 8 bytes per slot. Building takes at
+        most 64 bytes of host memory per slot (1e8 candidates: 2^27 slots, 8 GiB).
 
     Raises:
-        TypeError: traced log_weights. The table is built on the host: build it outside jit, pass it in.
+        TypeError: traced log_weights (the table is built on the host: build it outside jit, pass it in), or
+            complex ones.
         ValueError: not 1-d, no mass, NaN or +inf.
 
     Exact to 1e-12 in every probability (2^-32 / S, at most 2.3e-13), whatever n and the span of the weights;
@@ -72,13 +73,16 @@ def alias_table(log_weights: Float[ArrayLike, " n"]) -> AliasTable:
             "log_weights are traced, but alias_table builds on the host. Build the table outside jit, grad "
             "or vmap and pass it in, or use draw_inverse or draw_without_replacement inside."
         )
-    host = np.asarray(log_weights).astype(np.float64)
+    host = np.asarray(log_weights)
+    if host.dtype.kind == "c":
+        raise TypeError(f"log_weights must be real, got dtype {host.dtype}.")
+    host = host.astype(np.float64)
     require_log_weights(host, ndim=1)
     if host.size > MOST_SLOTS:
         raise ValueError(f"alias_table holds at most 2^30 candidates, got {host.size}. Split the law in two levels.")
     slots = max(FEWEST_SLOTS, 1 << (host.size - 1).bit_length())
     threshold, alias = _match(_units(host, slots))
-    return AliasTable(jnp.asarray(threshold), jnp.asarray(alias))
+    return AliasTable(threshold=jnp.asarray(threshold), alias=jnp.asarray(alias))
 
 
 def _units(log_weights: np.ndarray, slots: int) -> np.ndarray:
@@ -132,7 +136,8 @@ def draw_alias(key: Key[Array, ""], table: AliasTable, shape: int | tuple[int, .
         differentiable (weight them by `log_prob` instead).
 
     Raises:
-        ValueError: a table whose slots are not a power of two.
+        ValueError: a table whose slots are not a power of two; a negative size in shape.
+        TypeError: sizes that are not integers.
 
     Exact for the table's law: the slot comes from the top bits of a random word, so there is no modulo bias,
     and the coin has 32 bits. One threefry hash gives both words.
@@ -151,7 +156,7 @@ def draw_alias(key: Key[Array, ""], table: AliasTable, shape: int | tuple[int, .
             f"table must hold one power of two of slots, got threshold {table.threshold.shape} and alias "
             f"{table.alias.shape}. Make it with alias_table; vmap over stacked tables."
         )
-    return _draw(key, table, shape=(shape,) if isinstance(shape, (int, np.integer)) else tuple(shape))
+    return _draw(key, table, shape=as_shape(shape))
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -168,6 +173,6 @@ def _pick(table: AliasTable, slot_word: Array, coin: Array) -> Array:
 
 
 def random_words(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Two independent uint32 words an element: `bits` hashes once a word, splitting once for both."""
+    """Two independent uint32 words per element: `bits` hashes once per word, splitting once for both."""
     words = jax.random.key_data(jax.random.split(key, shape))
     return words[..., 0], words[..., 1]

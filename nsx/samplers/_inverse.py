@@ -10,10 +10,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nsx._checks import as_float, require_log_weights
-from nsx._numerics import log_normalize
+from nsx._checks import as_float, as_shape, require_log_weights
+from nsx._numerics import log_normalize, wide_product
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.samplers._alias import random_words
 
@@ -41,7 +40,8 @@ def draw_inverse(
         or with NaN, give -1.
 
     Raises:
-        ValueError: not 1-d, no mass, NaN or +inf.
+        ValueError: not 1-d, no mass, NaN or +inf; a negative size in shape.
+        TypeError: sizes that are not integers.
 
     Exact to the rounding of exp(log_weights): relative 1e-6 in float32, 1e-14 in float64, for every class
     down to 2^-63, wherever it stands; a candidate of probability 0 is never drawn.
@@ -55,7 +55,7 @@ def draw_inverse(
     """
     log_weights = as_float("log_weights", log_weights)
     require_log_weights(log_weights, ndim=1)
-    return _draw(key, log_weights, shape=(shape,) if isinstance(shape, (int, np.integer)) else tuple(shape))
+    return _draw(key, log_weights, shape=as_shape(shape))
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -78,20 +78,11 @@ def _cumulative(mass: Array) -> Wide:
 
 def _scale_down(word: Wide, total: Wide) -> Wide:
     """About word * total / 2^64, always below total: the dropped low products cost at most two units."""
-    high, low = _product(word[0], total[0])
-    for part in (_product(word[0], total[1])[0], _product(word[1], total[0])[0]):
+    high, low = wide_product(word[0], total[0])
+    for part in (wide_product(word[0], total[1])[0], wide_product(word[1], total[0])[0]):
         low = low + part
-        high = high + (low < part)
+        high = high + (low < part).astype(jnp.uint32)
     return high, low
-
-
-def _product(a: Array, b: Array) -> Wide:
-    """The 64 bits of the product of two 32-bit words, by halves."""
-    half = jnp.uint32(0xFFFF)
-    a_high, a_low, b_high, b_low = a >> 16, a & half, b >> 16, b & half
-    low, mid, cross = a_low * b_low, a_high * b_low, a_low * b_high
-    middle = (low >> 16) + (mid & half) + (cross & half)
-    return a_high * b_high + (mid >> 16) + (cross >> 16) + (middle >> 16), (middle << 16) | (low & half)
 
 
 def _first_above(sums: Wide, coin: Wide) -> Array:
@@ -119,6 +110,10 @@ def _guide(sums: Array, coin: Array) -> tuple[Array, Array]:
     """How many running sums lie below each bucket of leading bits, and the coins' buckets: most of the search."""
     bits = max((sums.shape[0] - 1).bit_length() - 1, 1)
     last = 2**bits + 1  # the total is 2^63 up to rounding, so all but stray sums fall under 2^bits
-    bucket_of = lambda high: jnp.minimum((high >> (31 - bits)).astype(jnp.int32), last)
+
+    def bucket_of(high: Array) -> Array:
+        """The leading bits of a running sum or coin."""
+        return jnp.minimum((high >> (31 - bits)).astype(jnp.int32), last)
+
     counts = jnp.zeros(last + 2, jnp.int32).at[bucket_of(sums) + 1].add(1, indices_are_sorted=True)
     return jnp.cumsum(counts), bucket_of(coin)

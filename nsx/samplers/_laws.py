@@ -5,7 +5,16 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_finite, require_log_weights, require_positive
+from nsx._checks import (
+    as_float,
+    as_floats,
+    as_ids,
+    is_concrete,
+    require_broadcastable,
+    require_finite,
+    require_log_weights,
+    require_positive,
+)
 from nsx._numerics import log_normalize, log_total_above_top, per_row
 from nsx._types import Array, ArrayLike, Float, Int, Shaped
 
@@ -26,8 +35,9 @@ def power(counts: Shaped[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "...
         exponent, with derivative 0 at the entries of probability 0.
 
     Raises:
-        ValueError: a count negative or NaN, an exponent NaN or infinite, or a row without mass. Traced, a
-            negative count is taken as 0 and a row without mass comes back as all -inf.
+        ValueError: a count that is negative, infinite or NaN, an exponent that is NaN, infinite or not one per row, a
+            row without mass, or a power that overflows. Traced, a negative count, and an exponent that is not finite,
+            give NaN, and a row without mass comes back as all -inf.
 
     Exact. Discontinuous at exponent 0 where a count is 0: the law jumps to include it.
 
@@ -38,13 +48,14 @@ def power(counts: Shaped[ArrayLike, "... n"], *, exponent: Float[ArrayLike, "...
     References:
         [mikolov2013distributed, sec. 2.2], [levy2015improving, sec. 3.2]
     """
-    counts = _as_counts(counts)
-    require_finite("exponent", exponent, advice="Use 0 for the uniform law.")
-    exponent = per_row(jnp.asarray(exponent))
-    seen = counts > 0
-    log_counts = jnp.log(jnp.where(seen, counts, 1))
-    weights = jnp.where(seen | (exponent == 0), exponent * log_counts, -jnp.inf)
-    require_log_weights(weights)
+    exponent = require_finite("exponent", exponent, advice="Use 0 for the uniform law.")
+    counts, exponent = as_floats(counts=_as_counts(counts), exponent=exponent)
+    require_broadcastable("exponent", exponent.shape, counts.shape[:-1])
+    exponent = per_row(exponent)
+    none = counts == 0
+    log_counts = jnp.log(jnp.where(none, 1, counts))
+    weights = jnp.where(none & (exponent != 0), -jnp.inf, exponent * log_counts)
+    _require_mass("exponent * log counts", weights, impossible=none)
     return weights
 
 
@@ -55,12 +66,25 @@ def _as_counts(counts: ArrayLike) -> Array:
     host = np.asarray(counts)
     if host.ndim == 0 or host.shape[-1] == 0:
         raise ValueError(f"counts need a last axis of n >= 1 candidates, got shape {host.shape}.")
-    good = (host >= 0) & (host < np.inf)
+    with np.errstate(invalid="ignore"):  # NumPy warns where it compares NaN
+        good = ((host >= 0) & (host < np.inf)).astype(bool)
     if not np.all(good):
         raise ValueError(f"counts must be finite and >= 0, got {host[~good][0]}. Drop or clip them first.")
-    if host.dtype.kind in "iub":
+    if host.dtype.kind in "iubO":
         return jnp.asarray(host.astype(jnp.result_type(float)))
     return as_float("counts", counts)
+
+
+def _require_mass(formula: str, weights: Array, *, impossible: Array) -> None:
+    """Raise ValueError where log-weights made of checked data overflow, or none is left (concrete values only)."""
+    if not is_concrete(weights):
+        return
+    found = np.asarray(weights)
+    if np.any(np.all(np.asarray(impossible), axis=-1)):
+        require_log_weights(weights)  # the data themselves leave a row all -inf
+    top = np.max(found, axis=-1)
+    if not np.all(np.isfinite(top)):
+        raise ValueError(f"{formula} overflows {found.dtype}. Rescale the data, or take a milder parameter.")
 
 
 def gibbs(distance: Float[ArrayLike, "... n"], *, sharpness: Float[ArrayLike, "..."]) -> Float[Array, "... n"]:
@@ -78,8 +102,9 @@ def gibbs(distance: Float[ArrayLike, "... n"], *, sharpness: Float[ArrayLike, ".
         the sharpness.
 
     Raises:
-        ValueError: sharpness not finite, distance NaN or -inf, or a row without candidate. Traced, these give
-            NaN, +inf and a row of -inf.
+        ValueError: sharpness not finite or not one per row, distance NaN or -inf, a row without candidate, or a
+            product that overflows. Traced, a sharpness that is not finite gives NaN, so does a distance of NaN, and a
+            row without candidate is all -inf.
 
     Exact.
 
@@ -90,12 +115,22 @@ def gibbs(distance: Float[ArrayLike, "... n"], *, sharpness: Float[ArrayLike, ".
     References:
         [lecun2006tutorial]
     """
-    distance = as_float("distance", distance)
-    require_finite("sharpness", sharpness, advice="Use argmin of the distance for the sharp limit.")
+    sharpness = require_finite("sharpness", sharpness, advice="Use argmin of the distance for the sharp limit.")
+    distance, sharpness = as_floats(distance=distance, sharpness=sharpness)
+    _require_distance(distance)
+    require_broadcastable("sharpness", sharpness.shape, distance.shape[:-1])
     absent = distance == jnp.inf
-    weights = jnp.where(absent, -jnp.inf, -per_row(jnp.asarray(sharpness)) * jnp.where(absent, 0, distance))
-    require_log_weights(weights)
+    weights = jnp.where(absent, -jnp.inf, -per_row(sharpness) * jnp.where(absent, 0, distance))
+    _require_mass("sharpness * distance", weights, impossible=absent)
     return weights
+
+
+def _require_distance(distance: Array) -> None:
+    """Raise ValueError unless distances have a candidate axis and (concrete) are finite or +inf."""
+    if distance.ndim == 0 or distance.shape[-1] == 0:
+        raise ValueError(f"distance needs a last axis of n >= 1 candidates, got shape {distance.shape}.")
+    if is_concrete(distance) and not np.all(np.asarray(distance) > -np.inf):
+        raise ValueError("distance holds NaN or -inf; a distance must be finite, or +inf for an excluded candidate.")
 
 
 def maxent(features: Float[ArrayLike, "... n m"], multipliers: Float[ArrayLike, " m"]) -> Float[Array, "... n"]:
@@ -111,7 +146,7 @@ def maxent(features: Float[ArrayLike, "... n m"], multipliers: Float[ArrayLike, 
         Log-weights, shape `(..., n)`, nats.
 
     Raises:
-        ValueError: shapes that do not fit, or entries that are not finite. Traced, the latter give NaN.
+        ValueError: shapes that do not fit, entries that are not finite (traced, they give NaN), a sum that overflows.
 
     Exact, with the product taken at the highest precision of the device.
 
@@ -122,14 +157,15 @@ def maxent(features: Float[ArrayLike, "... n m"], multipliers: Float[ArrayLike, 
     References:
         [jaynes1957information]
     """
-    features, multipliers = as_float("features", features), as_float("multipliers", multipliers)
-    if features.ndim < 2 or multipliers.shape != features.shape[-1:]:
+    features, multipliers = as_floats(features=features, multipliers=multipliers)
+    if features.ndim < 2 or 0 in features.shape[-2:] or multipliers.shape != features.shape[-1:]:
         raise ValueError(
             f"features must be (..., n, m) and multipliers (m,), got {features.shape} and {multipliers.shape}."
         )
-    require_finite("features", features, advice="Drop a candidate with `exclude`.")
+    features = require_finite("features", features, advice="Drop a candidate with `exclude`.")
+    multipliers = require_finite("multipliers", multipliers)
     weights = jnp.matmul(features, multipliers, precision="highest")
-    require_log_weights(weights)
+    _require_mass("features @ multipliers", weights, impossible=jnp.zeros(weights.shape, bool))
     return weights
 
 
@@ -146,8 +182,9 @@ def from_scores(scores: Float[ArrayLike, "... n"], *, temperature: Float[ArrayLi
         Log-weights, shape `(..., n)`, nats; -inf with derivative 0 where the score is -inf.
 
     Raises:
-        ValueError: temperature not positive, scores NaN or +inf, or a row without candidate. Traced, a
-            temperature of 0 gives infinities or NaN, and a negative one reverses the order.
+        ValueError: temperature not positive or not one per row, scores NaN or +inf, a row without candidate, or a
+            quotient that overflows. Traced, a temperature that is not positive gives NaN, so does a score of NaN, and
+            a row without candidate is all -inf.
 
     Exact. Put `jax.lax.stop_gradient` around the scores where the sampler must not be trained.
 
@@ -158,11 +195,13 @@ def from_scores(scores: Float[ArrayLike, "... n"], *, temperature: Float[ArrayLi
     References:
         [bengio2008adaptive]
     """
-    scores = as_float("scores", scores)
-    require_positive("temperature", temperature, advice="Use `hardest` for the limit of temperature 0.")
+    temperature = require_positive("temperature", temperature, advice="Use `hardest` for the limit of temperature 0.")
+    scores, temperature = as_floats(scores=scores, temperature=temperature)
+    require_log_weights(scores, name="scores")
+    require_broadcastable("temperature", temperature.shape, scores.shape[:-1])
     absent = jnp.isneginf(scores)
-    weights = jnp.where(absent, -jnp.inf, jnp.where(absent, 0, scores) / per_row(jnp.asarray(temperature)))
-    require_log_weights(weights)
+    weights = jnp.where(absent, -jnp.inf, jnp.where(absent, 0, scores) / per_row(temperature))
+    _require_mass("scores / temperature", weights, impossible=absent)
     return weights
 
 
@@ -200,9 +239,9 @@ def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."])
     $$\log q_i = w_i - \log\textstyle\sum_j e^{w_j}.$$
 
     Args:
-        log_weights: shape `(n,)`, or `(..., n)` with one law a row.
-        ids: candidates in [0, n), integers: any shape where log_weights is 1-d, else `(..., k)` with the same
-            leading axes as log_weights.
+        log_weights: shape `(n,)`, or `(..., n)` with one law per row.
+        ids: candidates in [0, n), integers of any type: any shape where log_weights is 1-d, else `(..., k)` with the
+            same leading axes as log_weights.
 
     Returns:
         Log-probabilities in nats, the shape of ids; -inf for a candidate of probability 0.
@@ -221,31 +260,20 @@ def log_prob(log_weights: Float[ArrayLike, "... n"], ids: Int[ArrayLike, "..."])
     References:
         [bengio2008adaptive]
     """
-    log_weights, ids = as_float("log_weights", log_weights), jnp.asarray(ids)
+    log_weights = as_float("log_weights", log_weights)
     require_log_weights(log_weights)
-    _require_ids(ids, log_weights.shape)
     size = log_weights.shape[-1]
+    ids = as_ids("ids", ids, high=size)
+    lead = log_weights.shape[:-1]
+    if lead and ids.shape[:-1] != lead:
+        raise ValueError(f"ids must be (..., k) with the leading axes {lead} of log_weights, got shape {ids.shape}.")
     inside = (ids >= 0) & (ids < size)
     safe = jnp.where(inside, ids, 0)
     top, log_total = log_total_above_top(log_weights)
-    if log_weights.ndim == 1:
+    if not lead:
         chosen = log_weights.at[safe].get(mode="promise_in_bounds")
     else:
         chosen = jnp.take_along_axis(log_weights, safe, axis=-1)
-        top, log_total = top[..., None], log_total[..., None]
+        top = top[..., None]
+        log_total = log_total[..., None]
     return jnp.where(inside, (chosen - top) - log_total, jnp.nan)
-
-
-def _require_ids(ids: Array, shape: tuple[int, ...]) -> None:
-    """Raise unless the ids are integers that fit log-weights of this shape and (concrete) lie in [0, n)."""
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"ids must be integers, got dtype {ids.dtype}.")
-    if len(shape) > 1 and ids.shape[:-1] != shape[:-1]:
-        raise ValueError(
-            f"ids must be (..., k) with the leading axes {shape[:-1]} of log_weights, got shape {ids.shape}."
-        )
-    if is_concrete(ids):
-        host = np.asarray(ids)
-        bad = host[(host < 0) | (host >= shape[-1])]
-        if bad.size:
-            raise ValueError(f"ids must be in [0, {shape[-1]}), got {bad[0]}. Mask or drop such entries first.")

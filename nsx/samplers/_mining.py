@@ -7,10 +7,18 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_broadcastable, require_in_range, require_positive
+from nsx._checks import (
+    as_floats,
+    as_scores,
+    is_concrete,
+    require_broadcastable,
+    require_in_range,
+    require_positive,
+    require_scalar,
+)
 from nsx._numerics import per_row
 from nsx._types import Array, ArrayLike, Bool, Float, Int, Key
-from nsx.samplers._subsets import draw_without_replacement, top_ids
+from nsx.samplers._subsets import draw_without_replacement, require_enough, top_ids
 
 
 def hardest(
@@ -27,7 +35,7 @@ def hardest(
 
     Returns:
         int32 ids, shape `(..., k)`, hardest first, ties by the lower id. Traced scores with fewer than k
-        candidates end in -1; a traced NaN is no candidate.
+        candidates end in -1; a row with a traced NaN that counts is all -1.
 
     Raises:
         ValueError: k over n, or over the candidates of some row; a NaN among the scores that count.
@@ -45,16 +53,8 @@ def hardest(
 
 
 def _candidates(scores: ArrayLike, where: ArrayLike | None) -> Array:
-    """Scores with -inf at what does not count; NaN, which sorts above everything, counts as an error or not."""
-    scores = as_float("scores", scores)
-    if scores.ndim == 0 or scores.shape[-1] == 0:
-        raise ValueError(f"scores need a last axis of n >= 1 candidates, got shape {scores.shape}.")
-    if where is not None:
-        where = jnp.asarray(where)
-        if where.dtype != bool:
-            raise TypeError(f"where must be boolean (True at the candidates that count), got {where.dtype}.")
-        require_broadcastable("where", where.shape, scores.shape)
-        scores = jnp.where(jnp.broadcast_to(where, scores.shape), scores, -jnp.inf)
+    """Scores with -inf at what does not count, without NaN: it sorts above everything and would be the hardest."""
+    scores = as_scores(scores, where)
     if is_concrete(scores) and np.any(np.isnan(np.asarray(scores))):
         raise ValueError("scores hold NaN, which would count as the hardest. Mask such candidates with `where`.")
     return scores
@@ -81,7 +81,8 @@ def semi_hard(
         may have none.
 
     Raises:
-        ValueError: margin not positive (traced, it gives all False), or shapes that do not fit.
+        ValueError: margin not positive or no single number, or shapes that do not fit. Traced, a margin that is
+            not positive gives a mask of False: a mask cannot hold NaN.
 
     Exact: the gap d- - d+ is compared, so a small margin is not lost in a large distance.
 
@@ -92,9 +93,11 @@ def semi_hard(
     References:
         [schroff2015facenet, sec. 3.2]
     """
-    positive = as_float("positive_distance", positive_distance)
-    negative = as_float("negative_distance", negative_distance)
-    require_positive("margin", margin)
+    require_scalar("margin", margin)
+    margin = require_positive("margin", margin)
+    positive, negative, margin = as_floats(
+        positive_distance=positive_distance, negative_distance=negative_distance, margin=margin
+    )
     if positive.ndim == negative.ndim - 1:
         positive = per_row(positive)
     require_broadcastable("positive_distance", positive.shape, negative.shape)
@@ -123,7 +126,7 @@ def mine_mixed(
 
     Returns:
         int32 ids, shape `(..., k)`: the h hardest first, hardest of all in front. Traced scores with fewer than
-        k candidates end in -1 (in each of the two parts).
+        k candidates end in -1 (in each of the two parts); a row with a traced NaN that counts is all -1.
 
     Raises:
         ValueError: hard_share outside [0, 1], k over the candidates of some row, or NaN among the scores.
@@ -140,13 +143,18 @@ def mine_mixed(
     """
     require_in_range("hard_share", hard_share, 0, 1)
     scores = _candidates(scores, where)
-    top_ids(scores, k, name="scores and where")
+    k = require_enough(scores, k, name="scores and where")
     num_hard = math.floor(hard_share * k + 0.5)
     if num_hard == 0:
-        return draw_without_replacement(key, jnp.where(scores > -jnp.inf, 0.0, -jnp.inf), k)
+        return draw_without_replacement(key, _even_law(scores), k)
     hard = top_ids(scores, num_hard, name="scores and where")
     if num_hard == k:
         return hard
     left = jnp.put_along_axis(scores, hard, -jnp.inf, axis=-1, inplace=False)
-    rest = draw_without_replacement(key, jnp.where(left > -jnp.inf, 0.0, -jnp.inf), k - num_hard)
+    rest = draw_without_replacement(key, _even_law(left), k - num_hard)
     return jnp.concatenate([hard, rest], axis=-1)
+
+
+def _even_law(scores: Array) -> Array:
+    """Log-weight 0 for every candidate; NaN stays NaN."""
+    return jnp.where(jnp.isneginf(scores) | jnp.isnan(scores), scores, 0)

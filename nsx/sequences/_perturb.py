@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nsx._checks import require_count
 from nsx._types import Array, ArrayLike, Bool, Int
-from nsx.sequences._forward import prepare_labels, prepare_mask
+from nsx.sequences._chain import prepare_labels, prepare_mask
 
 
 class Perturbed(NamedTuple):
-    """`labels` (p, t) int32, one perturbed sequence a row; `where` (p,) True at rows that are another sequence.
+    """`labels` (p, t) int32, one perturbed sequence per row; `where` (p,) True at rows that are another sequence.
 
     The rows that count are distinct from each other and from the truth: `where` is the mask for a loss.
     """
@@ -30,7 +31,7 @@ def replacements(
     $$\{y' : \textstyle\sum_i 1[y'_i \neq y_i] = 1\}, \qquad t\,(l - 1) \text{ of them}.$$
 
     Args:
-        labels: the true sequence, integers in [0, l), shape `(t,)`.
+        labels: the true sequence, integers in [0, l) of any type, shape `(t,)`.
         num_labels: l, a Python integer >= 1.
         where: True at the positions that count, shape `(t,)`; the others are never changed.
 
@@ -38,7 +39,7 @@ def replacements(
         `Perturbed` with t (l - 1) rows, position after position; none for one label.
 
     Raises:
-        ValueError: a label outside [0, l) (traced, the rows at its position mean nothing), shapes that do not fit.
+        ValueError: a label outside [0, l) (traced, the rows at its position do not count), shapes that do not fit.
         TypeError: labels that are not integers, num_labels not a Python integer, a mask that is not boolean.
 
     Exact: each row once. As negatives of a chain these are a biased stand-in for all sequences: see `neighbourhood`.
@@ -55,9 +56,10 @@ def replacements(
     position = jnp.repeat(jnp.arange(labels.size), num_labels - 1)
     offset = jnp.tile(jnp.arange(1, num_labels, dtype=jnp.int32), labels.size)
     # ascending labels with the true one left out
-    changed = offset - 1 + (offset - 1 >= labels[position])
+    changed = jnp.where(offset - 1 >= labels[position], offset, offset - 1)
+    counts = where & (labels >= 0) & (labels < num_labels)
     rows = jnp.broadcast_to(labels, (position.size, labels.size))
-    return Perturbed(rows.at[jnp.arange(position.size), position].set(changed), where[position])
+    return Perturbed(rows.at[jnp.arange(position.size), position].set(changed), counts[position])
 
 
 def adjacent_swaps(labels: Int[ArrayLike, " t"], *, where: Bool[ArrayLike, " t"] | None = None) -> Perturbed:
@@ -66,7 +68,7 @@ def adjacent_swaps(labels: Int[ArrayLike, " t"], *, where: Bool[ArrayLike, " t"]
     $$y' = (\dots, y_{i+1}, y_i, \dots), \qquad i = 1..t-1, \qquad \text{masked where } y_i = y_{i+1}.$$
 
     Args:
-        labels: the true sequence, integers >= 0, shape `(t,)`.
+        labels: the true sequence, integers in [0, 2^31 - 1), shape `(t,)`.
         where: True at the positions that count, shape `(t,)`; both of a pair must.
 
     Returns:
@@ -74,7 +76,8 @@ def adjacent_swaps(labels: Int[ArrayLike, " t"], *, where: Bool[ArrayLike, " t"]
         such a row is there, for a fixed shape, but does not count.
 
     Raises:
-        ValueError: a negative label (traced, kept as it is), shapes that do not fit.
+        ValueError: a label negative or too large (traced, it is kept, or -1 where 32 bits do not hold it), shapes that
+            do not fit.
         TypeError: labels that are not integers, a mask that is not boolean.
 
     Exact: no row that counts is the truth or another row. Unmasked, m rows equal to the truth would hold a contrastive
@@ -104,7 +107,7 @@ def neighbourhood(
       \ell = -\log \frac{e^{s(y)}}{e^{s(y)} + \sum_{y' \in N(y)} e^{s(y')}} \le \log Z - s(y).$$
 
     Args:
-        labels: the true sequence, integers in [0, l), shape `(t,)`.
+        labels: the true sequence, integers in [0, l) of any type, shape `(t,)`.
         num_labels: l, a Python integer >= 1.
         where: True at the positions that count, shape `(t,)`.
 
@@ -125,13 +128,14 @@ def neighbourhood(
     References:
         [smith2005contrastive]
     """
-    one, two = replacements(labels, num_labels=num_labels, where=where), adjacent_swaps(labels, where=where)
+    one = replacements(labels, num_labels=num_labels, where=where)
+    two = adjacent_swaps(labels, where=where)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, two)
 
 
 def _prepare(labels: ArrayLike, where: ArrayLike | None, num_labels: int) -> tuple[Array, Array]:
-    labels = jnp.asarray(labels)
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"labels must be one sequence of t >= 1 labels, got shape {labels.shape}. Use jax.vmap.")
-    where = prepare_mask(where, labels.size)
-    return prepare_labels(labels, where, num_labels).astype(jnp.int32), where
+    shape = np.shape(labels)
+    if len(shape) != 1 or shape[0] == 0:
+        raise ValueError(f"labels must be one sequence of t >= 1 labels, got shape {shape}. Use jax.vmap.")
+    where = prepare_mask(where, shape[0])
+    return prepare_labels(labels, where, num_labels), where

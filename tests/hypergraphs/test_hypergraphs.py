@@ -179,6 +179,34 @@ def test_feasibility_proves_both_answers():
     assert gaps.max() > 0
 
 
+def test_exponents_are_two_finite_numbers():
+    law = lambda alpha, beta: hypergraphs.power_law(INCIDENCE, ANCHOR, size_exponent=alpha, overlap_exponent=beta)
+    allowed = np.asarray(hypergraphs.features(INCIDENCE, ANCHOR).where)
+    for wrong in (np.nan, np.inf):
+        for name, pair in (("size_exponent", (wrong, 1.0)), ("overlap_exponent", (1.0, wrong))):
+            with pytest.raises(ValueError, match=f"{name} must be finite"):
+                law(*pair)
+            found = np.asarray(jax.jit(law)(*map(FLOAT, pair)))
+            assert np.isnan(found).tolist() == allowed.tolist()
+            assert np.all(found[~allowed] == -np.inf)
+    with pytest.raises(ValueError, match="size_exponent must be a scalar"):
+        law(np.ones(2), 1.0)
+
+
+def test_features_and_moments_of_two_types_and_nan():
+    die = DIE.astype(np.float32)
+    exact = hypergraphs.solve_multipliers(die, np.array([4.5], np.float32))
+    for moments in (np.array([4.5]), jnp.array([4.5], jnp.bfloat16), [4.5]):
+        found = hypergraphs.solve_multipliers(die, moments)
+        np.testing.assert_allclose(found, exact, rtol=1e-4)
+    traced = jax.jit(hypergraphs.solve_multipliers)(DIE, np.array([np.nan], FLOAT))
+    assert np.all(np.isnan(traced))
+    spoilt = np.where(np.arange(6)[:, None] == 2, np.nan, DIE)
+    assert np.all(np.isnan(jax.jit(hypergraphs.solve_multipliers)(spoilt, np.array([4.5], FLOAT))))
+    with jax.debug_nans(True):
+        hypergraphs.solve_multipliers(DIE, np.array([4.5], FLOAT))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

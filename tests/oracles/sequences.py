@@ -1,4 +1,7 @@
-"""Chains by listing every label sequence: sums over l^t paths, in loops."""
+"""Chains by listing every label sequence: sums over l^t paths, in loops; and long ones in more than double precision.
+
+Pairwise scores are one table (l, l), or one per transition (t - 1, l, l): entry i - 1 leads into position i.
+"""
 
 import itertools
 import math
@@ -10,7 +13,12 @@ def score(unary, pairwise, labels, where):
     """Score of a sequence, the positions that do not count left out."""
     kept = [i for i in range(len(unary)) if where[i]]
     total = sum(unary[i][labels[i]] for i in kept)
-    return total + sum(pairwise[labels[i]][labels[j]] for i, j in itertools.pairwise(kept))
+    return total + sum(into(pairwise, j)[labels[i]][labels[j]] for i, j in itertools.pairwise(kept))
+
+
+def into(pairwise, position):
+    """The table that leads into a position."""
+    return pairwise[position - 1] if np.ndim(pairwise) == 3 else pairwise
 
 
 def paths(unary, where):
@@ -32,15 +40,14 @@ def law(unary, pairwise, where):
 
 
 def marginals(unary, pairwise, where):
-    """P(y_i = a) (t, l) and the expected number of transitions (l, l)."""
-    t, l = np.shape(unary)
-    node, edge = np.zeros((t, l)), np.zeros((l, l))
+    """P(y_i = a) (t, l) and the expected number of transitions, in the shape of pairwise."""
+    node, edge = np.zeros(np.shape(unary)), np.zeros(np.shape(pairwise))
     for y, p in zip(*law(unary, pairwise, where)[:2], strict=True):
         kept = [i for i in range(t) if where[i]]
         for i in kept:
             node[i, y[i]] += p
         for i, j in itertools.pairwise(kept):
-            edge[y[i], y[j]] += p
+            into(edge, j)[y[i], y[j]] += p
     return node, edge
 
 
@@ -64,3 +71,26 @@ def edits(labels, num_labels, where):
             swapped[i], swapped[i + 1] = swapped[i + 1], swapped[i]
             found.add(tuple(swapped))
     return found - {tuple(labels)}
+
+
+def long_log_normalizer(unary, pairwise):
+    """Log Z of a chain without mask by the recursion in 80 bits; 64 of them hold the digits."""
+    unary, pairwise = np.asarray(unary, np.longdouble), np.asarray(pairwise, np.longdouble)
+    alpha = unary[0].copy()
+    with np.errstate(divide="ignore"):
+        for i, scores in enumerate(unary[1:], start=1):
+            alpha = _log_sum(alpha[:, None] + into(pairwise, i)) + scores
+        return _log_sum(alpha)
+
+
+def _log_sum(x):
+    top = x.max(axis=0)
+    top = np.where(np.isfinite(top), top, 0)
+    return np.log(np.exp(x - top).sum(axis=0)) + top
+
+
+def long_score(unary, pairwise, labels):
+    """Score of a sequence without mask, its sum rounded once."""
+    terms = [row[a] for row, a in zip(np.asarray(unary, float), labels, strict=True)]
+    steps = [into(pairwise, i)[labels[i - 1]][labels[i]] for i in range(1, len(labels))]
+    return math.fsum([*terms, *np.asarray(steps, float)])

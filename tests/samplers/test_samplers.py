@@ -243,7 +243,7 @@ class TestProbabilitiesAndLogProb:
     @pytest.mark.parametrize(
         ("w", "ids", "error", "match"),
         [
-            ([0.0, 0.0], 2, ValueError, r"ids must be in \[0, 2\), got 2"),
+            ([0.0, 0.0], 2, ValueError, r"ids must be in \[0, 1\], got 2"),
             ([0.0, 0.0], -1, ValueError, "got -1"),
             ([0.0, 0.0], 0.5, TypeError, "ids must be integers"),
             ([-INF, -INF], 0, ValueError, "all -inf"),
@@ -441,7 +441,7 @@ class TestMining:
             samplers.hardest(scores, k=3, where=where)
         assert jax.jit(lambda s, w: samplers.hardest(s, k=3, where=w))(scores, where).tolist() == [2, 0, -1]
         nan = jax.jit(lambda s: samplers.hardest(s, k=2))(jnp.array([np.nan, 1.0, 2.0]))
-        assert nan.tolist() == [2, 1]
+        assert nan.tolist() == [-1, -1]
 
     @pytest.mark.parametrize(
         ("scores", "k", "where", "error", "match"),

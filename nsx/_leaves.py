@@ -1,4 +1,4 @@
-"""Pytrees whose leaves have the candidate axis first."""
+"""Laws over n candidates, and pytrees whose leaves have those candidates on the first axis."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_log_weights
+from nsx._checks import as_float, as_floats, require_log_weights
 from nsx._types import Array, ArrayLike, PyTree
 
 
 def prepare_log_weights(name: str, log_weights: ArrayLike) -> Array:
     """One-dimensional log-weights as floats, checked; the messages name the argument."""
     log_weights = as_float(name, log_weights)
-    try:
-        require_log_weights(log_weights, ndim=1)
-    except ValueError as error:
-        raise ValueError(str(error).replace("log_weights", name)) from None
+    require_log_weights(log_weights, name=name, ndim=1)
     return log_weights
 
 
 def prepare_pair(log_weights: ArrayLike, target_log_weights: ArrayLike) -> tuple[Array, Array]:
-    """Proposal and target over the same candidates."""
-    proposal = prepare_log_weights("log_weights", log_weights)
-    target = prepare_log_weights("target_log_weights", target_log_weights)
+    """Proposal and target over the same candidates, in one precision."""
+    proposal, target = as_floats(log_weights=log_weights, target_log_weights=target_log_weights)
+    require_log_weights(proposal, name="log_weights", ndim=1)
+    require_log_weights(target, name="target_log_weights", ndim=1)
     if proposal.shape != target.shape:
         raise ValueError(
             f"log_weights {proposal.shape} and target_log_weights {target.shape} must be over the same candidates. "
@@ -50,8 +48,12 @@ def keep(leaf: Array, counted: Array) -> Array:
 
 
 def weighted_sum(leaf: Array, weights: Array) -> Array:
-    """sum_i w_i g_i over the first axis; full precision, as TF32 would round the weights to 11 bits."""
-    return jnp.tensordot(weights, leaf, axes=1, precision=jax.lax.Precision.HIGHEST)
+    """sum_i w_i g_i over the first axis, in the wider of the two precisions.
+
+    The product is taken at full precision, as TF32 would round the weights to 11 bits.
+    """
+    dtype = jnp.promote_types(leaf.dtype, weights.dtype)
+    return jnp.tensordot(weights.astype(dtype), leaf.astype(dtype), axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
 def mapped(f: Callable[[Array], Array], gradients: PyTree, counted: Array) -> PyTree:
