@@ -109,10 +109,21 @@ def gallery() -> str:
     return "\n".join([*lines, "".join(form), "", f'<div class="gallery">{cards}</div>']) + "\n"
 
 
-def world(name: str, failed: list[str]) -> str:
-    """A control, and the checks that it fails."""
-    fails = "; ".join(failed) or "nothing (a check that fails above holds here)"
-    return f"<li><b>{escape(name)}</b>: fails {escape(fails)}</li>"
+def world(name: str, told: list[str], verb: str) -> str:
+    """A control, and the checks that it overturns (of a claim of the old form: fails)."""
+    checks = "; ".join(told) or "nothing (a check that fails above holds here)"
+    return f"<li><b>{escape(name)}</b>: {verb} {escape(checks)}</li>"
+
+
+def reading(told: page.Page) -> list[str]:
+    """Sentences of the chapters with their verdicts, prediction and measurement; empty for a claim of the old form."""
+    lines = [f"<li><em>{escape(s.says)}</em> {badge(verdict)}</li>" for s, verdict in told.sentences]
+    return [f"<ul>{''.join(lines)}</ul>\n" if lines else "", f"{told.text}\n" if told.text else ""]
+
+
+def captions(told: page.Page) -> str:
+    """The captions of the figure's panels."""
+    return " ".join(f"<b>({letter})</b> {escape(caption)}" for letter, caption in told.captions.items())
 
 
 def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
@@ -122,7 +133,9 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
     cited = ", ".join(
         f'<a href="../sources.html#{k}">{escape(_sources.short(k, known[k]))}</a>' for k in claim.references
     )
-    controls = "".join(world(name, failed) for name, failed in result["controls"].items())
+    told = page.page_of(slug, result)
+    verb = "overturns" if told.text else "fails"
+    controls = "".join(world(name, names, verb) for name, names in result["controls"].items())
     size = ", ".join(f"{k} {v}" for k, v in result["size"].items() if k != "name")
     run = f"Size {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}."
     name = file.relative_to(ROOT).as_posix()
@@ -131,7 +144,9 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
         f'<p class="statement">{escape(claim.statement)}</p>\n',
         f"<p>{badge(result['verdict'])} Source: {escape(claim.source)}{' · ' if cited else ''}{cited}</p>\n",
         f"<p>{escape(claim.why)}</p>\n",
+        *reading(told),
         f'<a class="figure" href="../figures/{slug}.svg" aria-label="the figure as SVG">{picture(slug, "../")}</a>\n',
+        f"<p>{captions(told)}</p>\n",
         "## Predicted against measured\n",
         "".join(checks(result)) + "\n",
         "*Theory* checks must hold; *chapter* checks take the chapter's sentence at its word.\n",
@@ -155,7 +170,7 @@ def published() -> str:
         claim = described[slug]
         if chapters(claim) == ["published"]:
             lines += [
-                f"## {_report.plain(claim.source.removeprefix('published: '))}\n",
+                f"## {page.plain(claim.source.removeprefix('published: '))}\n",
                 f"<p>{badge(found[slug]['verdict'])} {escape(claim.statement)} "
                 f'<a href="claims/{slug}.html">All about it</a></p>\n',
                 "".join(checks(found[slug])) + "\n",
