@@ -225,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "draw":
             sub.add_argument("--out", type=Path, default=_report.FIGURES, help="folder of the results")
         if name == "run":
-            sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
+            sub.add_argument("--size", choices=("quick", "full", "long", "device"), default="full")
             sub.add_argument("--seed", type=int, default=0)
             sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
             sub.add_argument("--again", action="store_true", help=HELP_AGAIN)
@@ -251,8 +251,8 @@ def devices(text: str) -> int | None:
 
 def default_out(args: argparse.Namespace) -> Path:
     """Only the default run writes to the committed folder."""
-    if args.size == "device":
-        return _report.FIGURES / "device"
+    if args.size in ("long", "device"):
+        return _report.FIGURES / args.size
     if args.size == "full" and args.precision == 64 and args.seed == 0 and args.devices == 1:
         return _report.FIGURES
     shared = "" if args.devices == 1 else f"-devices-{args.devices or 'all'}"

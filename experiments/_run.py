@@ -177,6 +177,8 @@ def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str
     claim = _claim.describe(_claim.claims()[slug])
     try:
         module = _claim.load(slug)
+        if size not in module.SIZES:
+            raise ValueError(f"{slug} has no size {size!r}; it has {', '.join(module.SIZES)}.")
         arguments = with_data_at_hand(module.SIZES[size], warn)
         fields, checks, audit = evaluate(module, seed=seed, **arguments)
         record = as_record(claim, checks, audit, "", size={"name": size} | arguments, seed=seed)
