@@ -137,16 +137,6 @@ def measured_points(ax: Axes, x: Any, replicates: Any, *, name: str, join: bool 
     _remember(ax, bars.lines[0], name if label else "", style.colour)
 
 
-def residual_strip(ax: Axes, x: Any, difference: Any, *, name: str, allowed: float) -> None:
-    """Below an exact curve, measured minus predicted in units of what is allowed: the strip spans -1 to 1."""
-    strip = ax.inset_axes((0, -0.42, 1, 0.16), sharex=ax)
-    style = style_of(name)
-    strip.plot(x, np.asarray(difference) / allowed, color=style.colour, linewidth=1.0)
-    strip.axhline(0, color="black", linestyle=(0, (4, 2)), linewidth=0.8)
-    strip.set(ylim=(-1.2, 1.2), yticks=(-1, 1))
-    strip.set_ylabel("error /\nallowed", fontsize=8)
-
-
 def _hollow(style: Style) -> dict[str, Any]:
     return {
         "color": style.colour,
