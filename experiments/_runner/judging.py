@@ -41,7 +41,7 @@ class Bite(NamedTuple):
 
     Attributes:
         overturned: of each control, the checks that come out the other way in it.
-        untested: checks that no control overturns.
+        untested: checks that no control overturns, weak ones left out, as they support nothing.
         escaped: controls that overturn nothing.
     """
 
@@ -60,7 +60,7 @@ def bite(truth: Sequence[Check], controls: Mapping[str, Sequence[Check]]) -> Bit
     tested = {name for names in overturned.values() for name in names}
     return Bite(
         overturned=overturned,
-        untested=[name for name in outcome if name not in tested],
+        untested=[check.name for check in truth if check.name not in tested and not check.weak],
         escaped=[wrong for wrong, names in overturned.items() if not names],
     )
 

@@ -48,8 +48,8 @@ CLAIM = Claim(
             "relative to raw frequency.",
         ),
     ),
-    finding="The change is exactly (1 - alpha) log P(c) + const, on planted tables and on Shakespeare: at 0.75 a context "
-    "a thousand times rarer scores 1.7 nats less than PMI says.",
+    finding="The change is exactly (1 - alpha) log P(c) + const, on planted tables and on Shakespeare: at 0.75 a "
+    "context a thousand times rarer scores 1.7 nats less than PMI says.",
     references=("levy2014neural", "levy2015improving"),
 )
 

@@ -171,8 +171,8 @@ def test_a_claim_without_sentences_stands_on_its_theory():
 
 
 def test_controls_must_bite():
-    truth = [check("a"), check("b"), check("c", good=False)]
-    found = bite(truth, {"bites": [check("a", good=False), check("b"), check("c", good=False)], "escapes": truth})
+    truth = [check("a"), check("b"), check("c", good=False), check("w", weak=True)]
+    found = bite(truth, {"bites": [check("a", good=False), check("b"), *truth[2:]], "escapes": truth})
     assert found.overturned == {"bites": ["a"], "escapes": []}, "what fails in the truth too is not overturned"
     assert found.untested == ["b", "c"]
     assert found.escaped == ["escapes"]
