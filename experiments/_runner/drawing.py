@@ -156,7 +156,7 @@ def fit_titles(page: Figure) -> None:
     renderer = page.canvas.get_renderer()
     for ax in page.axes:
         title = ax.get_title(loc="left")
-        room = ax.get_window_extent(renderer).x1 - ax.get_tightbbox(renderer).x0
+        room = ax.get_window_extent(renderer).width
         for characters in range(len(title), 9, -1):
             text = ax.set_title("\n".join(textwrap.wrap(title, characters)), loc="left")
             if text.get_window_extent(renderer).width <= room:

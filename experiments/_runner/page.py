@@ -143,8 +143,10 @@ def controls(result: Mapping[str, Any], *, new: bool) -> tuple[Control, ...]:
 
 
 def is_identity(check: Check) -> bool:
-    """True for an equality that holds to rounding: such checks are counted, not listed."""
-    if check["relation"] != "equal":
+    """True for what is asked to hold to rounding: such checks are counted, not listed."""
+    if check["relation"] == "at most":
+        return abs(check["predicted"]) + abs(check["margin"]) < IDENTITY
+    if check["relation"] == "at least":
         return False
     if check.get("resolution"):
         return check["resolution"] < IDENTITY

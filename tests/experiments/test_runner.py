@@ -324,20 +324,14 @@ class TestForm:
         page.set_dpi(100)  # 7 inches are 700 pixels
         page.draw_without_rendering()
         renderer = page.canvas.get_renderer()
-        texts = [t for t in page.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_visible() and t.get_text()]
-        boxes = {}
-        for text in texts:
-            assert text.get_fontsize() >= 7.5, f"{text.get_text()!r} is {text.get_fontsize()} points"
-            box = text.get_window_extent(renderer)
-            if box.width and text.get_text().strip():
-                boxes[text] = box
+        for text in page.findobj(lambda artist: hasattr(artist, "get_fontsize")):
+            if text.get_visible() and text.get_text().strip():
+                assert text.get_fontsize() >= 7.5, f"{text.get_text()!r} is {text.get_fontsize()} points"
+        own = [text for ax in page.axes for text in (*ax.texts, ax.xaxis.label, ax.yaxis.label, ax._left_title)]
+        boxes = {text: text.get_window_extent(renderer) for text in (*page.texts, *own) if text.get_text()}
         for text, box in boxes.items():
-            shown = (
-                text.axes is None or text in text.axes.texts or text in (text.axes.xaxis.label, text.axes.yaxis.label)
-            )
-            if shown:
-                assert box.x0 >= -1, f"{text.get_text()!r} leaves the page"
-                assert box.x1 <= 701, f"{text.get_text()!r} leaves the page"
+            assert box.x0 >= -1, f"{text.get_text()!r} leaves the page"
+            assert box.x1 <= 701, f"{text.get_text()!r} leaves the page"
         named = [text for ax in page.axes for text in ax.texts if text in boxes]
         for i, first in enumerate(named):
             for second in named[i + 1 :]:

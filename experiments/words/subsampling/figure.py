@@ -46,7 +46,7 @@ def pairs_between_bins(ax: Axes, data: Data) -> None:
     measured_points(ax, x, data.planted.blocks[:, rows, columns] / before, name="planted words", label=False)
     reference_line(ax, 1.0)
     ax.set_xticks(x, [f"{names[i]} {names[j]}" for i, j in zip(rows, columns, strict=True)])
-    ax.set(xlabel="bins: frequent, middling, rare words", ylabel="pairs after / before")
+    ax.set(xlabel="frequent, middling, rare words", ylabel="pairs after / before")
     ax.set(title="Pairs that are left")
 
 
