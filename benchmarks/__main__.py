@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks import _contest, _figure, _machine, _summary
 from benchmarks._race import Topic, measure
+from experiments._files import write_atomically
 from experiments.data import DataError
 
 MODULES = ("in_batch", "draws", "non_edges", "games", "distance", "start", "sgns", "poincare")
@@ -120,7 +121,7 @@ def main() -> None:
         if record is None:
             continue
         record = {"topic": name, "scale": scale} | _machine.description() | record
-        (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_atomically(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
         draw(record, folder / f"{name}.png")
         _summary.write(folder)
         console.print(f"written: {folder / name}.json\n", soft_wrap=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+
+from experiments._files import write_atomically
 
 STYLE = Path(__file__).resolve().parent.parent / "experiments" / "nsx.mplstyle"
 
@@ -61,5 +64,7 @@ def _finish(figure: plt.Figure, record: dict, disturbed: bool, path: Path) -> No
     """Say what, on which device and whether it was disturbed; write and close."""
     upset = ", machine disturbed" if disturbed else ""
     figure.suptitle(f"{record['title']}\n{record['device']}{upset}", fontsize=9)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
+    write_atomically(path, picture.getvalue())
     plt.close(figure)

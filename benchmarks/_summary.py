@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from experiments._files import write_atomically
+
 HEAD = """# Benchmarks on {device}
 
 {cores} cores; {versions}. Written by `python -m benchmarks`: medians, contestants in turns. A ratio is the peer's time
@@ -27,7 +29,8 @@ def write(folder: Path) -> None:
     text = HEAD.format(device=folder.name, cores=max(r["cores"] for r in records), versions=named) + "\n" + RACES
     text += "".join(line + "\n" for r in records if "results" in r for line in _race(r))
     contests = [line + "\n" for r in records if "runs" in r for line in _contest(r)]
-    (folder / "README.md").write_text(text + (CONTESTS + "".join(contests) if contests else ""), encoding="utf-8")
+    text += CONTESTS + "".join(contests) if contests else ""
+    write_atomically(folder / "README.md", text.encode())
 
 
 def _race(record: dict) -> list[str]:

@@ -1,7 +1,7 @@
 """In-batch losses with their gradient: nsx, a good dense jnp version, torch eager and compiled, optax, metric learning.
 
 Unit vectors, d = 128 (and 512), temperature 0.07, float32. "both" is the mean of rows and columns. Own hard negatives,
-four per anchor, against the same by concatenation: scores of all anchors with all own negatives, masked but for their own.
+four per anchor, against the same by concatenation: scores with the own negatives of all, masked but for the anchor's.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ def on_config(config: Any) -> Any:
     own = {
         name: title
         for name, title in (
+            ("log_q.md", "What log q does"),
             ("traps.md", "Traps"),
             ("devices.md", "Devices"),
             ("big_batches.md", "Big batches"),

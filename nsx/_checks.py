@@ -39,18 +39,18 @@ def require_finite(name: str, value: ArrayLike, *, advice: str = "") -> ArrayLik
 
 
 def require_in_range(
-    name: str, value: ArrayLike, low: float, high: float, *, open_high: bool = False, advice: str = ""
+    name: str, value: ArrayLike, low: float | int, high: float | int, *, open_high: bool = False, advice: str = ""
 ) -> ArrayLike:
     """The value, low <= value <= high (< high where open_high); ValueError otherwise, or NaN where traced."""
     bracket = ")" if open_high else "]"
 
-    def inside(x: Array) -> Array:
+    def inside(x: Array | np.ndarray) -> Array | np.ndarray | np.bool_:
         return (x >= low) & ((x < high) if open_high else (x <= high))
 
     return _within(name, value, inside, f"in [{low}, {high}{bracket}", advice)
 
 
-def _within(name: str, value: ArrayLike, inside: Callable[[Array], Array], wanted: str, advice: str) -> ArrayLike:
+def _within(name: str, value: ArrayLike, inside: Callable, wanted: str, advice: str) -> ArrayLike:
     """The value where it is inside its domain; outside it ValueError if it is concrete, NaN if it is traced."""
     if is_concrete(value):
         if not np.all(inside(np.asarray(value))):
@@ -92,7 +92,7 @@ def as_float(name: str, value: ArrayLike) -> Array:
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array.astype(array.dtype)
 
 
-def as_floats(**values: ArrayLike | None) -> tuple[Array, ...]:
+def as_floats(**values: ArrayLike | None) -> tuple[Array | None, ...]:
     """The values as floating arrays of one common type, in the order given; None stays None.
 
     Python scalars do not widen the type: beside a float32 array, 0.5 is float32 under 64 bits too.
@@ -172,7 +172,7 @@ def clip_to_int32(ids: Array) -> Array:
     return jnp.where((ids >= 0) & (ids <= most), ids, most).astype(jnp.int32)
 
 
-def as_labels(**values: ArrayLike | None) -> tuple[Array, ...]:
+def as_labels(**values: ArrayLike | None) -> tuple[Array | None, ...]:
     """Integers compared for equality only, as int32 in the order given; None stays None.
 
     Concrete values of any integer type and size keep their equalities, within an array and across the arrays of one
@@ -208,7 +208,7 @@ def _host_integers(name: str, value: ArrayLike) -> np.ndarray:
     return _require_integer_type(name, host)
 
 
-def _require_integer_type(name: str, array: Array) -> Array:
+def _require_integer_type(name: str, array: Array | np.ndarray) -> Array | np.ndarray:
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}.")
     return array
@@ -272,7 +272,7 @@ def require_broadcastable(name: str, shape: tuple[int, ...], target: tuple[int, 
         raise ValueError(f"{name} of shape {shape} does not broadcast to {target}.")
 
 
-def require_log_weights(log_weights: Array, *, name: str = "log_weights", ndim: int | None = None) -> None:
+def require_log_weights(log_weights: Array | np.ndarray, *, name: str = "log_weights", ndim: int | None = None) -> None:
     """Raise ValueError unless log-weights have a candidate axis, and (concrete) some mass and no NaN or +inf."""
     if log_weights.ndim == 0 or log_weights.shape[-1] == 0:
         raise ValueError(f"{name} need a last axis of n >= 1 candidates, got shape {log_weights.shape}.")

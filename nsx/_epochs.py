@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -15,6 +16,10 @@ from nsx._types import Array, PyTree
 @runtime_checkable
 class Store(Protocol):
     """What a trainer asks of `nsx.checkpoints.Checkpoints`."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other trainings out for as long as this one runs."""
+        ...
 
     def restore(self, run: str, start: PyTree) -> tuple[PyTree, list[float]]:
         """State and losses of the last epoch saved, or `start` and none."""
@@ -37,17 +42,19 @@ def run_epochs(
     progress: Callable[[int, Any], object] | None,
 ) -> tuple[PyTree, np.ndarray]:
     """Advance a state by epochs, each with its own key: a run taken up among them gives the same bits."""
-    state, losses = (start, []) if checkpoints is None else checkpoints.restore(run, start)
-    if len(losses) > epochs:
-        raise ValueError(f"the checkpoint has {len(losses)} epochs behind it, {epochs} are asked for: ask for as many.")
-    for epoch in range(len(losses), epochs):
-        state, info = advance(epoch_key(epoch), state)
-        losses.append(finite_loss(info, epoch))
-        if checkpoints is not None:
-            checkpoints.save(run, state, losses, last=epoch == epochs - 1)
-        if progress is not None:
-            progress(epoch, info)
-    return state, np.asarray(losses)
+    with nullcontext() if checkpoints is None else checkpoints.alone():
+        state, losses = (start, []) if checkpoints is None else checkpoints.restore(run, start)
+        if len(losses) > epochs:
+            done = len(losses)
+            raise ValueError(f"the checkpoint has {done} epochs behind it, {epochs} are asked for: ask for as many.")
+        for epoch in range(len(losses), epochs):
+            state, info = advance(epoch_key(epoch), state)
+            losses.append(finite_loss(info, epoch))
+            if checkpoints is not None:
+                checkpoints.save(run, state, losses, last=epoch == epochs - 1)
+            if progress is not None:
+                progress(epoch, info)
+        return state, np.asarray(losses)
 
 
 def in_place(epoch: Callable) -> Callable:

@@ -18,14 +18,19 @@ def prepare_log_weights(name: str, log_weights: ArrayLike) -> Array:
     return log_weights
 
 
-def prepare_pair(log_weights: ArrayLike, target_log_weights: ArrayLike) -> tuple[Array, Array]:
-    """Proposal and target over the same candidates, in one precision."""
-    proposal, target = as_floats(log_weights=log_weights, target_log_weights=target_log_weights)
-    require_log_weights(proposal, name="log_weights", ndim=1)
-    require_log_weights(target, name="target_log_weights", ndim=1)
+def prepare_pair(
+    log_weights: ArrayLike,
+    target_log_weights: ArrayLike,
+    *,
+    names: tuple[str, str] = ("log_weights", "target_log_weights"),
+) -> tuple[Array, Array]:
+    """Two laws over the same candidates, checked, in one precision."""
+    proposal, target = as_floats(**dict(zip(names, (log_weights, target_log_weights), strict=True)))
+    require_log_weights(proposal, name=names[0], ndim=1)
+    require_log_weights(target, name=names[1], ndim=1)
     if proposal.shape != target.shape:
         raise ValueError(
-            f"log_weights {proposal.shape} and target_log_weights {target.shape} must be over the same candidates. "
+            f"{names[0]} {proposal.shape} and {names[1]} {target.shape} must be over the same candidates. "
             "Give a candidate that one law excludes the log-weight -inf there."
         )
     return proposal, target
@@ -52,8 +57,13 @@ def weighted_sum(leaf: Array, weights: Array) -> Array:
 
     The product is taken at full precision, as TF32 would round the weights to 11 bits.
     """
-    dtype = jnp.promote_types(leaf.dtype, weights.dtype)
+    dtype = widest(leaf, weights)
     return jnp.tensordot(weights.astype(dtype), leaf.astype(dtype), axes=1, precision=jax.lax.Precision.HIGHEST)
+
+
+def widest(*arrays: Array) -> jnp.dtype:
+    """The float type among these that holds all of them; unlike JAX's promotion it may be asked for in strict mode."""
+    return max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
 
 
 def mapped(f: Callable[[Array], Array], gradients: PyTree, counted: Array) -> PyTree:

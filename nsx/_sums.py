@@ -1,4 +1,4 @@
-"""Sums of many floats in twice their precision: a pair holds what a float holds and what its rounding left out.
+"""Sums in twice the precision of their terms: a pair holds what a float holds and what its rounding left out.
 
 A sum of t terms in one float drifts by about t roundings, and always to one side where the terms are alike. With the
 second float the drift is t roundings of a rounding. The second float may be moved by a few units of its own last place
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nsx._types import Array
 
@@ -80,3 +81,22 @@ def total(terms: Array, *, units: float = 0) -> Double:
 def moved(x: Array, size: Array, *, units: float) -> Array:
     """A float moved by so many roundings of something of that size."""
     return x + jnp.asarray(units * jnp.finfo(x.dtype).eps, x.dtype) * size
+
+
+def wide_count(parts: Array) -> Array:
+    """Sum of int32 counts >= 0 as uint32 `(2,)`, the high and the low 32 bits: counts of pairs pass 2^31."""
+    low = parts.reshape(-1).astype(jnp.uint32)
+
+    def plus(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+        low = x[1] + y[1]
+        carried = (low < x[1]).astype(jnp.uint32)
+        return x[0] + y[0] + carried, low
+
+    zero = jnp.uint32(0)
+    return jnp.stack(jax.lax.reduce((jnp.zeros_like(low), low), (zero, zero), plus, (0,)))
+
+
+def read_wide(count: Array) -> int:
+    """The count that `wide_count` holds, as a Python integer."""
+    high, low = (int(part) for part in np.asarray(count))
+    return (high << 32) + low

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nsx._numerics import wide_product
 from nsx._types import Array, Int, Key, Shaped
 
 
@@ -29,7 +30,7 @@ def from_host(values: np.ndarray) -> Wide:
     )
 
 
-def from_word(word: Int[Array, "..."]) -> Wide:
+def from_word(word: Array) -> Wide:
     """Integers >= 0 that fit into one word."""
     low = word.astype(jnp.uint32)
     return Wide(high=jnp.zeros_like(low), low=low)
@@ -65,19 +66,8 @@ def subtract(x: Wide, y: Wide) -> Wide:
 
 
 def product(a: Array, b: Array) -> Wide:
-    """The 64 bits of the product of two 32-bit words, by halves."""
-    sixteen = jnp.uint32(16)
-    half = jnp.uint32(0xFFFF)
-    a_high, a_low = a >> sixteen, a & half
-    b_high, b_low = b >> sixteen, b & half
-    low = a_low * b_low
-    across = a_high * b_low
-    along = a_low * b_high
-    middle = (low >> sixteen) + (across & half) + (along & half)
-    return Wide(
-        high=a_high * b_high + (across >> sixteen) + (along >> sixteen) + (middle >> sixteen),
-        low=(middle << sixteen) | (low & half),
-    )
+    """The 64 bits of the product of two 32-bit words."""
+    return Wide(*wide_product(a, b))
 
 
 def multiply_high(x: Wide, y: Wide) -> Wide:

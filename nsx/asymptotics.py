@@ -1,6 +1,6 @@
 """What noise-contrastive estimation costs in the limit of much data, against maximum likelihood.
 
-Notation: p_d the data law (the truth, inside the model), p_n the noise, nu = noise draws a datum, and
+Notation: p_d the data law (the truth, inside the model), p_n the noise, nu = noise draws per datum, and
 g(x) = d log p_theta(x) / d theta at the truth. Densities enter as log-weights over the n points of a quadrature grid:
 log density + log of the point's quadrature weight.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import require_positive
-from nsx._leaves import prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
+from nsx._checks import as_floats, require_positive, require_scalar
+from nsx._leaves import keep, prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
 from nsx._types import Array, ArrayLike, Float
 
 
@@ -28,7 +28,7 @@ def fisher_information(score: Float[ArrayLike, "n d"], data_log_weights: Float[A
         Shape `(d, d)`.
 
     Raises:
-        ValueError: shapes that do not fit; log-weights with NaN, +inf or no mass (concrete values only).
+        ValueError: shapes that do not fit; log-weights with NaN, +inf or no mass (traced, they give NaN).
 
     Exact on the grid; biased by the quadrature.
 
@@ -64,14 +64,14 @@ def nce_covariance(
         score: g at each grid point, shape `(n, d)`; for a free log-normaliser append a column of ones.
         data_log_weights: unnormalised log p_d of the points, shape `(n,)`.
         noise_log_weights: unnormalised log p_n, shape `(n,)`.
-        nu: noise draws a datum, > 0; noise is the share nu / (1 + nu) of the budget.
+        nu: noise draws per datum, a number > 0; noise is the share nu / (1 + nu) of the budget.
 
     Returns:
         Shape `(d, d)`, differentiable in both laws and nu: a noise can be optimised by its gradient.
 
     Raises:
-        ValueError: shapes that do not fit, nu not positive, log-weights with NaN, +inf or no mass (concrete values
-            only). A singular I gives inf or NaN.
+        ValueError: shapes that do not fit, nu not positive or no single number, log-weights with NaN, +inf or no mass.
+            Traced, a nu that is not positive and such log-weights give NaN. A singular I gives inf or NaN.
 
     Exact on the grid in the limit T -> infinity; biased by the quadrature, and at finite T by O(1/T).
 
@@ -84,14 +84,16 @@ def nce_covariance(
     References:
         [gutmann2012noise, thm. 3], [chehab2022optimal]
     """
-    require_positive("nu", nu)
-    log_p, log_n = prepare_pair(data_log_weights, noise_log_weights)
-    score, nu = _prepare_score(score, log_p), jnp.asarray(nu, log_p.dtype)
-    counted = log_p > -jnp.inf
+    require_scalar("nu", nu)
+    nu = require_positive("nu", nu)
+    log_p, log_n = prepare_pair(data_log_weights, noise_log_weights, names=("data_log_weights", "noise_log_weights"))
+    score, log_p, log_n, nu = as_floats(score=_prepare_score(score, log_p), data=log_p, noise=log_n, nu=nu)
+    counted = ~jnp.isneginf(log_p)
     log_odds = jax.nn.log_softmax(log_n) - jnp.where(counted, jax.nn.log_softmax(log_p), 0) + jnp.log(nu)
     noise_share = jax.nn.sigmoid(log_odds)
     mean, information = _moments(score, jax.nn.softmax(log_p) * noise_share)
-    solved_mean, inverse = jnp.linalg.solve(information, mean), jnp.linalg.inv(information)
+    solved_mean = jnp.linalg.solve(information, mean)
+    inverse = jnp.linalg.inv(information)
     return (1 + nu) * (inverse - (1 + nu) / nu * jnp.outer(solved_mean, solved_mean))
 
 
@@ -99,7 +101,7 @@ def _prepare_score(score: ArrayLike, log_weights: Array) -> Array:
     score = prepare_leaves(score, log_weights.shape[0])
     if score.ndim != 2:
         raise ValueError(f"score must have shape (n, d), got {score.shape}. For one parameter use score[:, None].")
-    return jnp.where((log_weights > -jnp.inf)[:, None], score, 0)
+    return keep(score, ~jnp.isneginf(log_weights))
 
 
 def _moments(score: Array, weights: Array) -> tuple[Array, Array]:

@@ -2,10 +2,18 @@
 
 A trainer takes `checkpoints=Checkpoints(folder)` and does the rest: it saves after epochs, and it begins after the last
 epoch found in the folder. The pure epoch functions know nothing of it.
+
+A checkpoint is written beside its place and then renamed, so a run that is killed, by SIGTERM or by a full disk, leaves
+whole ones only; what it was writing is cleared away by the next run. One run at a time holds a folder.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,6 +23,9 @@ import jax.numpy as jnp
 
 from nsx._checks import require_count
 from nsx._types import Array, PyTree
+
+FULL = ("No space left", "File too large", "quota exceeded", "RESOURCE_EXHAUSTED")  # how storage says that it is full
+LOCK = ".training.lock"  # stays in the folder; the system drops the lock on it when its process ends, however it does
 
 
 class CheckpointError(RuntimeError):
@@ -33,6 +44,24 @@ class Checkpoints(NamedTuple):
     folder: str | Path
     every: int = 1
     keep: int = 2
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for one training, and clear away what a killed one was writing.
+
+        Returns:
+            A context: within it no other training, of this process or another, can hold the folder.
+
+        Raises:
+            CheckpointError: another training holds the folder, or it cannot be one of checkpoints.
+        """
+        folder = _folder(self)
+        if jax.process_index() > 0:  # one training on many hosts: the first of them holds the folder
+            yield
+            return
+        with _locked(folder):
+            _manager(self, cleanup=True).close()
+            yield
 
     def restore(self, run: str, start: PyTree) -> tuple[PyTree, list[float]]:
         """Find where a run was left.
@@ -81,8 +110,8 @@ class Checkpoints(NamedTuple):
             except Exception as error:
                 kept = "none is there yet" if before is None else f"that of epoch {before} is as it was"
                 raise CheckpointError(
-                    f"{self.folder}: the checkpoint of epoch {len(losses)} could not be written; {kept}. Make room or "
-                    f"name another folder, and start again to go on. ({_first_line(error)})"
+                    f"{self.folder}: the checkpoint of epoch {len(losses)} could not be written; {kept}. "
+                    f"{_advice(error)}, and start again to go on. ({_first_line(error)})"
                 ) from error
 
 
@@ -94,20 +123,80 @@ def _orbax() -> ModuleType:
     return ocp
 
 
-def _manager(checkpoints: Checkpoints) -> Any:
-    """Open the folder; what an interrupted save left behind is cleared away."""
+def _folder(checkpoints: Checkpoints) -> Path:
+    """The folder, made where it is missing."""
+    folder = Path(checkpoints.folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be a folder of checkpoints. ({_first_line(error)})") from error
+    return folder
+
+
+def _manager(checkpoints: Checkpoints, *, cleanup: bool = False) -> Any:
+    """Open the folder; with cleanup, what an interrupted save left behind is cleared away, which needs the lock."""
     require_count("every", checkpoints.every)
     require_count("keep", checkpoints.keep)
     ocp = _orbax()
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=checkpoints.keep, enable_async_checkpointing=False, cleanup_tmp_directories=True
+        max_to_keep=checkpoints.keep, enable_async_checkpointing=False, cleanup_tmp_directories=cleanup
     )
-    folder = Path(checkpoints.folder).absolute()
+    folder = _folder(checkpoints)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return ocp.CheckpointManager(folder, options=options, item_names=("state", "about"))
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be a folder of checkpoints. ({_first_line(error)})") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; a folder that nobody can write to needs none."""
+    if not os.access(folder, os.W_OK):
+        yield
+        return
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be a folder of checkpoints. ({_first_line(error)})") from error
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Take the lock and write down who has it, or say who does."""
+    try:
+        import fcntl  # not on every system
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        raise CheckpointError(
+            f"{folder}: another training keeps its checkpoints here{f' (process {holder})' if holder else ''}. "
+            "Wait for it to end, or name another folder."
+        ) from None
+    except (ImportError, OSError) as error:
+        warnings.warn(
+            f"{folder}: no lock can be taken here; see that no other training writes to it. ({_first_line(error)})",
+            stacklevel=2,
+        )
+    with suppress(OSError):  # a full disk: the number is only for the message
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _advice(error: BaseException | None) -> str:
+    """What to do about a failed write, by the first cause that tells."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(word in str(error) for word in FULL):
+            return "Make room or name another folder"
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "PERMISSION_DENIED" in str(error):
+            return "Ask for the right to write there or name another folder"
+        error = error.__cause__ or error.__context__
+    return "See that the folder is still there, with room and the right to write, or name another"
 
 
 def _read(manager: Any, epoch: int, run: str, start: PyTree) -> tuple[PyTree, list[float]]:

@@ -94,8 +94,8 @@ def normalised_edit_distance(a: Int[ArrayLike, "... s"], b: Int[ArrayLike, "... 
         [levenshtein1966binary], [yujian2007normalized]
     """
     first, second = _prepare_sequences(a, b, num_symbols=None)
-    longest = jnp.maximum(*jnp.broadcast_arrays(first.length, second.length))
     distance = _edit_distance(first, second, None)
+    longest = jnp.maximum(*jnp.broadcast_arrays(first.length, second.length))
     return distance / jnp.maximum(longest, 1).astype(distance.dtype)
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsx._checks import (
-    as_float,
+    as_floats,
     require_broadcastable,
     require_count,
     require_finite,
@@ -56,14 +56,14 @@ def mixture_points(
         log_weights: unnormalised log pi of the components, shape `(..., m)`; -inf leaves one out.
         means: mu of the components, in the unit of the scores, shape `(..., m)` or `(m,)`.
         deviations: sigma >= 0, the same unit and shapes; 0 puts the component on its mean.
-        order: n, points a component, up to 100.
+        order: n, points per component, up to 100.
 
     Returns:
-        `Quadrature(points, log_weights)`, shapes `(..., m n)`. Differentiable in all three.
+        `Quadrature(points, log_weights)`, shapes `(..., m n)`, also where there is no row. Differentiable in all three.
 
     Raises:
         ValueError: log-weights without mass, means or deviations that do not fit or are not finite, negative deviations
-            (concrete values only; traced, a negative deviation stands for its size), order outside 1 to 100.
+            (traced, such entries give NaN points), order outside 1 to 100.
         TypeError: order not an integer.
 
     Exact for polynomials of degree up to 2 n - 1. Otherwise biased by what f holds beyond that degree: at 64 points
@@ -77,19 +77,26 @@ def mixture_points(
     References:
         [golub1969calculation]
     """
-    require_count("order", order)
+    order = require_count("order", order)
     if order > _HIGHEST_ORDER:
         raise ValueError(f"order must be at most {_HIGHEST_ORDER}, got {order}; split a wide component instead.")
-    law = as_float("log_weights", log_weights)
+    law, means, deviations = as_floats(log_weights=log_weights, means=means, deviations=deviations)
     require_log_weights(law)
-    law = log_normalize(law)
-    means, deviations = _component("means", means, law), _component("deviations", deviations, law)
-    require_in_range("deviations", deviations, 0, np.inf, open_high=True)
-    dtype, lead = jnp.result_type(law, means, deviations), (1,) * law.ndim
-    nodes, log_node_weights = (jnp.asarray(x, dtype).reshape(*lead, order) for x in _rule(order))
-    points = means[..., None] + deviations[..., None] * nodes
-    log_w = law[..., None] + log_node_weights
-    return Quadrature(*(x.reshape(*law.shape[:-1], -1) for x in (points, log_w)))
+    require_broadcastable("means", means.shape, law.shape)
+    require_broadcastable("deviations", deviations.shape, law.shape)
+    means = jnp.broadcast_to(require_finite("means", means), law.shape)
+    deviations = require_in_range("deviations", deviations, 0, np.inf, open_high=True)
+    deviations = jnp.broadcast_to(deviations, law.shape)
+    rule = _rule(order)
+    points = means[..., None] + deviations[..., None] * _inner(rule.nodes, law)
+    log_w = log_normalize(law)[..., None] + _inner(rule.log_weights, law)
+    shape = (*law.shape[:-1], law.shape[-1] * order)
+    return Quadrature(points=points.reshape(shape), log_weights=log_w.reshape(shape))
+
+
+def _inner(rule: np.ndarray, like: Array) -> Array:
+    """A row of the rule, in the array's type, as one more axis of it."""
+    return jnp.asarray(rule, like.dtype).reshape(*(1,) * like.ndim, -1)
 
 
 def mixture_expectation(
@@ -109,7 +116,7 @@ def mixture_expectation(
         log_weights: unnormalised log pi of the components, shape `(..., m)`.
         means: mu of the components, shape `(..., m)` or `(m,)`.
         deviations: sigma >= 0, the same shapes.
-        order: points a component, up to 100.
+        order: points per component, up to 100.
 
     Returns:
         Shape `(...)`. A point of weight 0 adds 0, whatever f gives there.
@@ -127,23 +134,25 @@ def mixture_expectation(
     References:
         [golub1969calculation]
     """
-    points, log_w = mixture_points(log_weights, means, deviations, order=order)
-    values = f(points)
-    if values.shape != points.shape:
-        raise ValueError(f"f must keep the shape of the scores, {points.shape}, got {values.shape}: map it by entry.")
-    counted = log_w > -jnp.inf
-    return jnp.sum(jnp.exp(log_w) * jnp.where(counted, values, 0), axis=-1)
+    law = mixture_points(log_weights, means, deviations, order=order)
+    values = f(law.points)
+    if values.shape != law.points.shape:
+        raise ValueError(
+            f"f must keep the shape of the scores, {law.points.shape}, got {values.shape}: map it by entry."
+        )
+    values, log_w = as_floats(values=values, log_weights=law.log_weights)
+    return jnp.sum(jnp.exp(log_w) * jnp.where(jnp.isneginf(log_w), 0, values), axis=-1)
 
 
-def _component(name: str, value: ArrayLike, law: Array) -> Array:
-    values = as_float(name, value)
-    require_broadcastable(name, values.shape, law.shape)
-    require_finite(name, values)
-    return jnp.broadcast_to(values, law.shape)
+class _Rule(NamedTuple):
+    """A rule for the standard normal law, in float64."""
+
+    nodes: np.ndarray
+    log_weights: np.ndarray
 
 
 @cache
-def _rule(order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and log-weights for the standard normal law, in float64."""
+def _rule(order: int) -> _Rule:
+    """Gauss and Hermite's rule of so many nodes."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(order)
-    return nodes, np.log(weights / weights.sum())
+    return _Rule(nodes=nodes, log_weights=np.log(weights / weights.sum()))

@@ -16,6 +16,8 @@ from types import ModuleType
 import jax
 from jaxtyping import TypeCheckError, install_import_hook
 
+from tests import tower
+
 PRECISION = os.environ.get("NSX_PRECISION", "64")
 
 
@@ -51,7 +53,7 @@ def main() -> None:
 
     _compiled.keep()
     jax.config.update("jax_enable_x64", PRECISION == "64")
-    with install_import_hook("nsx", "beartype.beartype"):
+    with install_import_hook("nsx", f"{tower.__name__}.checked"):
         package = importlib.import_module("nsx")
         names = [module.name for module in pkgutil.walk_packages(package.__path__, "nsx.")]
         for name in names:

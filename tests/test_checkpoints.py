@@ -1,5 +1,6 @@
 """Interrupted training goes on with the same bits; what cannot be written or read is told, and the rest is kept."""
 
+import errno
 import gc
 import os
 import signal
@@ -51,6 +52,10 @@ def train_tree(**options):
 
 def same_bits(a, b):
     return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+def folders_in(folder):
+    return [p for p in folder.iterdir() if p.is_dir()]
 
 
 def epochs_in(folder):
@@ -155,11 +160,96 @@ def test_a_full_disk_and_a_killed_process_lose_nothing(tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "the checkpoint of epoch 3 could not be written; that of epoch 2 is as it was. Make room" in done.stdout
     assert epochs_in(tmp_path) == [1, 2]
-    assert len(list(tmp_path.iterdir())) == 3, "what was being written is still there"
+    assert len(folders_in(tmp_path)) == 3, "what was being written is still there"
     if jax.default_backend() == "cpu":
         assert same_bits(train_words(checkpoints=checkpoints.Checkpoints(tmp_path)), train_words())
         assert epochs_in(tmp_path) == [3, 4]
-        assert len(list(tmp_path.iterdir())) == 2, "and was cleared away"
+        assert len(folders_in(tmp_path)) == 2, "and was cleared away"
+
+
+TERMINATED_WHILE_WRITING = """
+import os, signal, sys, threading
+sys.path[:0] = sys.argv[3:]
+from tests.test_checkpoints import checkpoints, train_words
+
+def terminate(epoch, info):
+    if epoch == 1:  # epoch 2 trains in a moment, so the signal meets it or the writing of its checkpoint
+        threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+train_words(checkpoints=checkpoints.Checkpoints(sys.argv[1]), progress=terminate, epochs=40)
+"""
+
+
+@pytest.mark.parametrize("delay", ["0.02", "0.1"])
+def test_a_terminated_run_goes_on(tmp_path, delay):
+    environment = os.environ | {"JAX_ENABLE_X64": str(PRECISION == 64), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", TERMINATED_WHILE_WRITING, str(tmp_path), delay, str(ROOT)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    last = epochs_in(tmp_path)[-1]
+    assert 2 <= last < 40
+    if jax.default_backend() == "cpu":
+        seen = []
+        store = checkpoints.Checkpoints(tmp_path)
+        rest = train_words(checkpoints=store, epochs=40, progress=lambda epoch, info: seen.append(epoch))
+        assert seen == list(range(last, 40))
+        assert same_bits(rest, train_words(epochs=40))
+        assert len(folders_in(tmp_path)) == 2, "nothing is left of what was being written"
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path):
+    """With the right word, whichever run they are of; the first goes on, and afterwards the folder is free."""
+    store = checkpoints.Checkpoints(tmp_path)
+    refused = []
+
+    def intrude(epoch, info):
+        for seed in (1, 2):
+            with pytest.raises(checkpoints.CheckpointError, match=rf"another training.*\(process {os.getpid()}\)"):
+                train_words(checkpoints=checkpoints.Checkpoints(tmp_path), seed=seed)
+            refused.append(epoch)
+
+    assert same_bits(train_words(checkpoints=store, progress=intrude), train_words())
+    assert len(refused) == 8
+    assert same_bits(train_words(checkpoints=store), train_words())
+
+
+def test_what_another_run_is_writing_is_left_alone(tmp_path):
+    """Only a training that holds the folder clears it: a look at the checkpoints must not."""
+    store = checkpoints.Checkpoints(tmp_path)
+    state = [jnp.arange(6.0)]
+    store.save("run", state, [1.0], last=False)
+    writing = tmp_path / "2.orbax-checkpoint-tmp-7"
+    writing.mkdir()
+    assert store.restore("run", state)[1] == [1.0]
+    store.save("run", state, [1.0, 0.5, 0.2], last=False)
+    assert writing.is_dir()
+    with store.alone():
+        assert not writing.is_dir()
+    assert epochs_in(tmp_path) == [1, 3]
+
+
+def test_a_system_without_locks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with (
+        pytest.warns(UserWarning, match="no lock can be taken here"),
+        checkpoints.Checkpoints(tmp_path).alone(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Make room"),
+        (ValueError("RESOURCE_EXHAUSTED: writing"), "Make room"),
+        (PermissionError(errno.EACCES, "Permission denied"), "right to write there"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "still there"),
+    ],
+)
+def test_advice_names_the_cause(error, advice):
+    outer = RuntimeError("the save failed")
+    outer.__cause__ = error
+    assert advice in checkpoints._advice(outer)
 
 
 def test_bad_folders_and_numbers(tmp_path):

@@ -54,4 +54,12 @@ def test_a_skip_for_want_of_a_tool(tmp_path, strict, closing):
 def test_reasons():
     assert skips.lacks_a_tool("Skipped: could not import 'torch'")
     assert skips.lacks_a_tool("wordnet is not in the data cache")
-    assert not skips.lacks_a_tool("Skipped: compared in float64")
+    assert skips.lacks_a_tool("this environment has no pip")
+    assert skips.lacks_a_tool("no Chromium: install one")
+    for reason in (
+        "compared in float64",
+        "a limit of differences needs float64",
+        "forced host devices",
+        "has no gradient",
+    ):
+        assert not skips.lacks_a_tool(f"Skipped: {reason}")

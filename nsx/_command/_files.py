@@ -50,6 +50,7 @@ def read(path: Path, *, scores: bool = False, weights: Sequence[str] = ()) -> Co
     if scores and "scores" not in keys:
         raise ValueError(f"--scores: there is no key 'scores'; there are {', '.join(sorted(keys)) or 'none'}.")
     _require_no_slips(keys)
+    _require_enough(keys)
     missing = [name for name in weights if WEIGHTS + name not in keys]
     if missing:
         known = sorted(key for key in keys if key.startswith(WEIGHTS)) or ["none"]
@@ -82,12 +83,6 @@ def to_problem(arrays: dict[str, np.ndarray], *, cosine: bool = False) -> Proble
         if "positive_ids" not in arrays:
             raise ValueError("scores need positive_ids: the column of each row's positive.")
         return from_scores(**arrays)
-    missing = [key for key in ("anchors", "positives") if key not in arrays]
-    if missing:
-        raise ValueError(
-            f"the key {missing[0]!r} is missing; there are {', '.join(sorted(arrays)) or 'none of those looked for'}. "
-            f"An audit reads {', '.join(KEYS)}."
-        )
     try:
         return from_embeddings(**arrays, cosine=cosine)
     except (ValueError, TypeError) as error:
@@ -147,6 +142,17 @@ def _load(archive: Archive, keys: Sequence[str]) -> dict[str, np.ndarray]:
         with legible(key):
             arrays[key] = archive.load(key)
     return arrays
+
+
+def _require_enough(keys: Sequence[str]) -> None:
+    """Raise ValueError where there are neither scores nor pairs of vectors."""
+    missing = [key for key in ("anchors", "positives") if key not in keys]
+    if missing and "scores" not in keys:
+        raise ValueError(
+            f"the key {missing[0]!r} is missing; the file has {', '.join(sorted(keys)) or 'none'}. Save the vectors "
+            "that draw negatives as 'anchors', the positive of each row as 'positives'; an audit also reads "
+            f"{', '.join(KEYS[2:])}."
+        )
 
 
 def _require_no_slips(keys: Sequence[str]) -> None:

@@ -97,6 +97,8 @@ def from_embeddings(
     candidates = positives if own else as_rows("candidates", candidates)
     if positives.shape != anchors.shape:
         raise ValueError(f"positives must have the shape of anchors, {anchors.shape}, got {positives.shape}.")
+    if own and len(positives) < 2:
+        raise ValueError("one pair and no candidates: there is nobody to draw. Give two pairs or more, or candidates.")
     if candidates.shape[1] != anchors.shape[1] or len(candidates) < 2:
         raise ValueError(f"candidates must have shape (n >= 2, {anchors.shape[1]}), got {candidates.shape}.")
     if positive_ids is None:

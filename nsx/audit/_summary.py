@@ -143,7 +143,7 @@ class Standing(NamedTuple):
 
     @property
     def square(self) -> float:
-        """The criterion's square, which chance may take below 0: what proposals are ordered by."""
+        """The criterion's square, which chance may take below 0."""
         return float(np.mean(self.top) / np.mean(self.bottom))
 
     @property
@@ -247,10 +247,14 @@ def standing(name: str, moments: Moments, found: Statistics, common: Common, *, 
 
 
 def excess(first: Standing, second: Standing, num_pairs: int) -> Comparison:
-    """The square of the first's criterion less that of the second's, anchor by anchor."""
+    """The square of the first's criterion less that of the second's, with the error of their difference by anchors.
+
+    No square is below 0, so one that chance took there counts as 0: else its luck would pass for a merit.
+    """
     if not (first.value.known and second.value.known):
         return Comparison(UNKNOWN, False, math.nan)
-    difference = jackknife(ratio, first.top - second.top, first.bottom)
+    error = jackknife(ratio, first.top - second.top, first.bottom).standard_error
+    difference = Measured(max(first.square, 0.0) - max(second.square, 0.0), error)
     return compare(difference, num_anchors=len(first.top), num_pairs=num_pairs)
 
 

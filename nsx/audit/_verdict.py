@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from nsx.audit._measured import Comparison, Measured, student
-from nsx.audit._summary import Common, Evidence, MassSummary, excess
+from nsx.audit._summary import Common, Evidence, MassSummary, Standing, excess
 
 MATERIAL = 0.1  # a tenth of the full gradient's length: what bias or drift may have and count as sound
 SLIGHT = 0.9  # a change to more than this share of what it was is not worth the trouble
@@ -48,19 +48,25 @@ def recommendation(all_found: Sequence[Evidence], common: Common) -> str:
     known = [side for found in all_found for side in found.standings if side.value.known]
     if not known:
         return no_verdict(common)
-    best = min(known, key=lambda side: side.square)
+    best = min(known, key=_order)
     text = f"{best.text} at k = {common.options.k[-1]}: the least {common.criterion}, {number(best.value)}"
     false = next(found.masses.false_negatives for found in all_found if found.name == best.name)
     if false is not None and _above(false, MANY_FALSE, common.num_anchors):
         text += f", but {number(false)} of its draws are false negatives"
     rivals = [(side, excess(side, best, common.num_pairs)) for side in known if side is not best]
     close = [rival for rival in rivals if not rival[1].resolved]
-    close.sort(key=lambda rival: rival[0].square)
+    close.sort(key=lambda rival: _order(rival[0]))
     if close:
         listed = [f"{side.text} ({_needed(found)} would tell)" for side, found in close[:NAMED]]
         more = f" and {len(close) - NAMED} more" if len(close) > NAMED else ""
         text += f"; not resolved from it: {', '.join(listed)}{more}"
     return text
+
+
+def _order(side: Standing) -> tuple[float, float]:
+    """By the criterion; of those that are 0 as far as one can tell, by how far that is."""
+    error = side.value.standard_error
+    return side.value.value, 0.0 if error is None else error
 
 
 def number(found: Measured) -> str:

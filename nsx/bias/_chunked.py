@@ -10,8 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from nsx._checks import as_float, is_concrete, require_count
-from nsx._leaves import keep, prepare_log_weights, weighted_sum
+from nsx._leaves import keep, prepare_log_weights, weighted_sum, widest
 from nsx._types import Array, ArrayLike, Float, PyTree
+
+_MOST_TERMS = 2**31 - 1  # samples are numbered in int32
+
+
+class _Carry(NamedTuple):
+    """Sums so far, in units of e^top: of the weights, and of the weighted values."""
+
+    top: Array
+    total: Array
+    sums: PyTree
 
 
 def expected_gradient_of(
@@ -55,26 +65,16 @@ def expected_gradient_of(
     References:
         [milakov2018online]
     """
-    require_count("chunk_size", chunk_size)
+    chunk_size = require_count("chunk_size", chunk_size)
     candidates = jax.tree.map(jnp.asarray, candidates)
     n = _count(candidates)
+    size = min(chunk_size, n)
     if callable(log_weights):
-        weight_of, rows = log_weights, (candidates, None)
-    else:
-        weights = prepare_log_weights("log_weights", log_weights)
-        if weights.shape[0] != n:
-            raise ValueError(f"log_weights {weights.shape} must have one entry for each of the {n} candidates.")
-        weight_of, rows = None, (candidates, weights)
-    return _stream(gradient_fn, weight_of, rows, n, min(chunk_size, n))
-
-
-_MOST_TERMS = 2**31 - 1  # samples are numbered in int32
-
-
-class _Carry(NamedTuple):
-    top: Array
-    total: Array
-    sums: PyTree
+        return _stream(gradient_fn, log_weights, (candidates, None), n, size)
+    weights = prepare_log_weights("log_weights", log_weights)
+    if weights.shape[0] != n:
+        raise ValueError(f"log_weights {weights.shape} must have one entry for each of the {n} candidates.")
+    return _stream(gradient_fn, None, (candidates, weights), n, size)
 
 
 def _stream(gradient_fn: Callable, weight_of: Callable | None, rows: PyTree, n: int, size: int) -> PyTree:
@@ -82,7 +82,7 @@ def _stream(gradient_fn: Callable, weight_of: Callable | None, rows: PyTree, n: 
         first = jnp.minimum(start, n - size)  # the last chunk reaches back, and what it repeats is masked
         chunk, log_w = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), rows)
         log_w = as_float("log_weights", jax.vmap(weight_of)(chunk)) if weight_of else log_w
-        repeated = first + jnp.arange(size) < start
+        repeated = first + jnp.arange(size, dtype=first.dtype) < start
         values = jax.tree.map(lambda x: as_float("gradient_fn's value", x), jax.vmap(gradient_fn)(chunk))
         return jnp.where(repeated, -jnp.inf, log_w), values
 
@@ -90,17 +90,23 @@ def _stream(gradient_fn: Callable, weight_of: Callable | None, rows: PyTree, n: 
         log_w, values = evaluate(start)
         # the maximum only fixes the units, so it may be held constant in the derivative
         top = jax.lax.stop_gradient(jnp.maximum(carry.top, jnp.max(log_w)))
-        shift = jnp.where(top == -jnp.inf, 0, top)
-        fade, weight = jnp.exp(carry.top - shift), jnp.exp(log_w - shift)
-        counted = log_w != -jnp.inf
-        sums = jax.tree.map(lambda old, x: old * fade + weighted_sum(keep(x, counted), weight), carry.sums, values)
-        return _Carry(top, carry.total * fade + jnp.sum(weight), sums), None
+        shift = jnp.where(jnp.isneginf(top), 0, top)
+        fade = jnp.exp(carry.top - shift)
+        weight = jnp.exp(log_w - shift)
+        counted = ~jnp.isneginf(log_w)
+
+        def grown(old: Array, x: Array) -> Array:
+            """The sum so far in the new units, and what this chunk adds."""
+            return old * fade.astype(old.dtype) + weighted_sum(keep(x, counted), weight)
+
+        sums = jax.tree.map(grown, carry.sums, values)
+        return _Carry(top=top, total=carry.total * fade + jnp.sum(weight), sums=sums), None
 
     log_w, values = jax.eval_shape(evaluate, jnp.asarray(0))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], jnp.result_type(x, log_w)), values)
-    start = _Carry(jnp.full((), -jnp.inf, log_w.dtype), jnp.zeros((), log_w.dtype), zeros)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], widest(x, log_w)), values)
+    start = _Carry(top=jnp.full((), -jnp.inf, log_w.dtype), total=jnp.zeros((), log_w.dtype), sums=zeros)
     end, _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, jnp.arange(0, n, size))
-    return jax.tree.map(lambda x: x / end.total, end.sums)
+    return jax.tree.map(lambda x: x / end.total.astype(x.dtype), end.sums)
 
 
 def _count(candidates: PyTree) -> int:
@@ -149,12 +155,12 @@ def expectation_over_samples(
     References:
         [bengio2008adaptive]
     """
-    require_count("k", k)
-    require_count("max_terms", max_terms)
+    k = require_count("k", k)
+    max_terms = require_count("max_terms", max_terms)
     log_weights = prepare_log_weights("log_weights", log_weights)
     possible = jnp.arange(log_weights.shape[0], dtype=jnp.int32)
     if is_concrete(log_weights):
-        possible = possible[log_weights > -jnp.inf]
+        possible = possible[~jnp.isneginf(log_weights)]
     log_q = jax.nn.log_softmax(log_weights)[possible]
     n = possible.shape[0]
     if n**k > min(max_terms, _MOST_TERMS):
@@ -164,7 +170,11 @@ def expectation_over_samples(
             "Take fewer candidates or draws, raise max_terms, or estimate with monte_carlo."
         )
     place = jnp.asarray([n**j for j in range(k)], jnp.int32)
-    digits = lambda sample: (sample // place) % n
+
+    def digits(sample: Array) -> Array:
+        """Which candidates the sample of this number draws: the number written in base n."""
+        return (sample // place) % n
+
     return expected_gradient_of(
         lambda sample: fn(possible[digits(sample)]),
         jnp.arange(n**k, dtype=jnp.int32),

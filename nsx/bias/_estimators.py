@@ -10,6 +10,7 @@ import numpy as np
 
 from nsx._checks import as_float, is_concrete, require_count
 from nsx._leaves import keep, mapped, prepare_leaves, prepare_log_weights, prepare_pair, weighted_sum
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, Key, PyTree
 from nsx.bias._exact import expected_gradient
 from nsx.samplers import draw_inverse
@@ -28,7 +29,12 @@ class Estimate(NamedTuple):
 
 
 def monte_carlo(
-    key: Key[Array, ""], gradients: PyTree, log_weights: Float[ArrayLike, " n"], *, num_samples: int
+    key: Key[Array, ""],
+    gradients: PyTree,
+    log_weights: Float[ArrayLike, " n"],
+    *,
+    num_samples: int | None = None,
+    k: int | None = None,
 ) -> Estimate:
     r"""Mean gradient under a proposal, from independent draws.
 
@@ -39,39 +45,42 @@ def monte_carlo(
         key: a `jax.random.key`.
         gradients: pytree, each leaf `(n, ...)`.
         log_weights: unnormalised log q, shape `(n,)`; -inf is never drawn.
-        num_samples: k >= 2 draws.
+        num_samples: the older spelling of k, which it takes the place of.
+        k: number of draws, >= 2.
 
     Returns:
         `Estimate(mean, standard_error)`, leaves `(...)`. The draws enter as counts per candidate, so memory is
-        O(n p + k) and not O(k p).
+        O(n p + k) and not O(k p). NaN where traced log-weights hold NaN or no mass.
 
     Raises:
         ValueError: as `expected_gradient`, or fewer than 2 draws.
-        TypeError: num_samples not an integer.
+        TypeError: k not an integer, or not given once.
 
     Unbiased (`nsx.samplers.draw_inverse` keeps every probability down to 2^-63). The standard error is biased low
     where the mean hangs on candidates too rare to be drawn.
 
     Example:
-        >>> estimate = monte_carlo(jax.random.key(0), jnp.array([1.0, 3.0]), jnp.zeros(2), num_samples=1000)
-        >>> bool(abs(estimate.mean - 2.0) < 5 * estimate.standard_error)
-        True
+        >>> estimate = monte_carlo(jax.random.key(0), jnp.array([1.0, 3.0]), jnp.zeros(2), k=1000)
+        >>> round(float(estimate.mean), 3), round(float(estimate.standard_error), 3)  # of 2 +- 1 / sqrt(1000)
+        (0, 0)
 
     References:
         [owen2013monte, ch. 2]
     """
-    require_count("num_samples", num_samples, minimum=2)
+    if (k is None) == (num_samples is None):
+        raise TypeError(f"monte_carlo takes k (or num_samples, its other name), got k={k}, num_samples={num_samples}.")
+    k = require_count("k", num_samples if k is None else k, minimum=2)
     log_weights = prepare_log_weights("log_weights", log_weights)
     leaves = prepare_leaves(gradients, log_weights.shape[0])
-    ids = draw_inverse(key, log_weights, num_samples)
+    ids = draw_inverse(key, log_weights, k)
     counts = jnp.bincount(ids, length=log_weights.shape[0])
     drawn = counts > 0
     # ids of -1 tell that traced weights held no mass, or NaN
-    share = jnp.where(ids[0] >= 0, counts.astype(log_weights.dtype) / num_samples, jnp.nan)
+    share = jnp.where(ids[0] >= 0, counts.astype(log_weights.dtype) / k, jnp.nan)
     leaves = jax.tree.map(lambda leaf: keep(leaf, drawn), leaves)
     mean = jax.tree.map(lambda leaf: weighted_sum(leaf, share), leaves)
     spread = jax.tree.map(lambda leaf, m: weighted_sum((leaf - m[None]) ** 2, share), leaves, mean)
-    return Estimate(mean, jax.tree.map(lambda v: jnp.sqrt(v / (num_samples - 1)), spread))
+    return Estimate(mean=mean, standard_error=jax.tree.map(lambda v: safe_sqrt(v / (k - 1)), spread))
 
 
 def importance_weighted(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -> PyTree:
@@ -84,10 +93,10 @@ def importance_weighted(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -
         log_ratios: log p - log q of the draws, both normalised, nats, shape `(k,)`; -inf where p is 0.
 
     Returns:
-        The same pytree with leaves `(...)`.
+        The same pytree with leaves `(...)`; infinite where a ratio is beyond the type's range.
 
     Raises:
-        ValueError: k = 0, leaves without k draws first, NaN or +inf ratios (concrete values only).
+        ValueError: k = 0, leaves without k draws first, NaN or +inf ratios (traced, they give NaN).
         TypeError: complex values.
 
     Unbiased when q > 0 wherever p > 0 and both are normalised; its variance, Var_q(w g) / k, grows
@@ -105,8 +114,17 @@ def importance_weighted(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -
         raise ValueError(f"log_ratios must have shape (k,) with k >= 1 draws, got {log_ratios.shape}.")
     if is_concrete(log_ratios) and not np.all(np.asarray(log_ratios) < np.inf):
         raise ValueError("log_ratios hold NaN or +inf; a draw from q has q > 0, so its ratio is finite or -inf.")
-    share = jnp.exp(log_ratios) / log_ratios.shape[0]
-    return mapped(lambda leaf: weighted_sum(leaf, share), gradients, log_ratios != -jnp.inf)
+    top = jax.lax.stop_gradient(jnp.max(log_ratios))
+    top = jnp.where(jnp.isneginf(top), 0, top)
+    share = jnp.exp(log_ratios - top) / log_ratios.shape[0]
+    unit = jnp.exp(top)
+
+    def mean(leaf: Array) -> Array:
+        """The mean, scaled last, so that a weight beyond the type's range times 0 is 0."""
+        total = weighted_sum(leaf, share)
+        return jnp.where(jnp.isposinf(unit) & (total == 0), 0, total * unit.astype(total.dtype))
+
+    return mapped(mean, gradients, ~jnp.isneginf(log_ratios))
 
 
 def self_normalised(gradients: PyTree, log_ratios: Float[ArrayLike, " k"]) -> PyTree:
@@ -164,25 +182,30 @@ def self_normalised_bias(
     Exact to first order; biased by O(1/k^2), which is small once k exceeds `chi_square(p, q)` by far. 0 for q = p.
 
     Example:
-        >>> g, uniform, target = jnp.array([0.0, 1.0]), jnp.zeros(2), jnp.log(jnp.array([0.25, 0.75]))
-        >>> round(float(self_normalised_bias(g, uniform, target, k=10)), 5)
+        >>> target = jnp.log(jnp.array([0.25, 0.75]))
+        >>> round(float(self_normalised_bias(jnp.array([0.0, 1.0]), jnp.zeros(2), target, k=10)), 5)
         -0.01875
 
     References:
         [owen2013monte, ch. 9], [agapiou2017importance]
     """
-    require_count("k", k)
+    k = require_count("k", k)
     log_q, log_p = prepare_pair(log_weights, target_log_weights)
-    counted = log_p > -jnp.inf
-    covered = jnp.all(~counted | (log_q > -jnp.inf))
+    counted = ~jnp.isneginf(log_p)
+    both = counted & ~jnp.isneginf(log_q)
+    covered = jnp.all(both == counted)
     if is_concrete(covered) and not np.asarray(covered):
         raise ValueError(
             "log_weights are -inf at candidates that the target can give: the self-normalised estimate misses them at "
             "every k. Mix some uniform mass into the proposal."
         )
-    p, log_total = jax.nn.softmax(log_p), jax.nn.logsumexp(log_p) - jax.nn.logsumexp(log_q)
-    both = counted & (log_q > -jnp.inf)
+    p = jax.nn.softmax(log_p)
+    log_total = jax.nn.logsumexp(log_p) - jax.nn.logsumexp(log_q)
     log_ratio = jnp.where(both, log_p, 0) - jnp.where(both, log_q, 0) - log_total
     weights = jnp.where(both, p * jnp.exp(log_ratio), 0) / -k
-    bias = mapped(lambda leaf: weighted_sum(leaf - weighted_sum(leaf, p)[None], weights), gradients, counted)
-    return jax.tree.map(lambda x: jnp.where(covered, x, jnp.nan), bias)
+
+    def bias(leaf: Array) -> Array:
+        """Minus the covariance of p / q with the leaf, over k."""
+        return weighted_sum(leaf - weighted_sum(leaf, p)[None], weights)
+
+    return jax.tree.map(lambda x: jnp.where(covered, x, jnp.nan), mapped(bias, gradients, counted))

@@ -12,8 +12,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_count
-from nsx._leaves import mapped, prepare_log_weights, weighted_sum
+from nsx._checks import SMALLEST_NORMAL, as_float, require_count
+from nsx._leaves import mapped, prepare_log_weights, weighted_sum, widest
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, PyTree
 
 
@@ -45,7 +46,7 @@ def expected_gradient(gradients: PyTree, log_weights: Float[ArrayLike, " n"]) ->
     """
     log_weights = prepare_log_weights("log_weights", log_weights)
     q = jax.nn.softmax(log_weights)
-    return mapped(lambda leaf: weighted_sum(leaf, q), gradients, log_weights > -jnp.inf)
+    return mapped(lambda leaf: weighted_sum(leaf, q), gradients, ~jnp.isneginf(log_weights))
 
 
 def gradient_variance(gradients: PyTree, log_weights: Float[ArrayLike, " n"]) -> PyTree:
@@ -75,13 +76,15 @@ def gradient_variance(gradients: PyTree, log_weights: Float[ArrayLike, " n"]) ->
     """
     log_weights = prepare_log_weights("log_weights", log_weights)
     q = jax.nn.softmax(log_weights)
-    centred = lambda leaf: leaf - weighted_sum(leaf, q)[None]
-    return mapped(lambda leaf: weighted_sum(centred(leaf) ** 2, q), gradients, log_weights > -jnp.inf)
+
+    def variance(leaf: Array) -> Array:
+        """The mean square of what the leaf differs from its mean by."""
+        return weighted_sum((leaf - weighted_sum(leaf, q)[None]) ** 2, q)
+
+    return mapped(variance, gradients, ~jnp.isneginf(log_weights))
 
 
-def signal_to_noise(
-    gradients: PyTree, log_weights: Float[ArrayLike, " n"], *, num_samples: int = 1
-) -> Float[Array, ""]:
+def signal_to_noise(gradients: PyTree, log_weights: Float[ArrayLike, " n"], *, k: int = 1) -> Float[Array, ""]:
     r"""Length of the mean gradient over the root mean square of its noise, for the mean of k draws.
 
     $$\mathrm{SNR} = \frac{\lVert \mathbb{E}_q g \rVert}{\sqrt{\mathrm{tr}\,\mathrm{Cov}_q(g) / k}} .$$
@@ -89,7 +92,7 @@ def signal_to_noise(
     Args:
         gradients: pytree, each leaf `(n, ...)`; all leaves form one vector.
         log_weights: unnormalised log q, shape `(n,)`.
-        num_samples: k, how many independent draws are averaged.
+        k: how many independent draws are averaged.
 
     Returns:
         A scalar >= 0; inf where there is signal and no noise, 0 where there is neither.
@@ -101,18 +104,18 @@ def signal_to_noise(
     Exact.
 
     Example:
-        >>> float(signal_to_noise(jnp.array([1.0, 3.0]), jnp.zeros(2), num_samples=4))
+        >>> float(signal_to_noise(jnp.array([1.0, 3.0]), jnp.zeros(2), k=4))
         4.0
 
     References:
         [bamler2020extreme]
     """
-    require_count("num_samples", num_samples)
-    signal = _sum_leaves(expected_gradient(gradients, log_weights), lambda x: x**2)
-    noise = _sum_leaves(gradient_variance(gradients, log_weights), lambda x: x) / num_samples
-    some = (signal > 0) & (noise > 0)
-    ratio = jnp.sqrt(jnp.where(some, signal, 1) / jnp.where(some, noise, 1))
-    return jnp.where(some, ratio, jnp.where(signal > 0, jnp.inf, jnp.where(signal == 0, 0, jnp.nan)))
+    k = require_count("k", k)
+    signal = _sum_leaves(expected_gradient(gradients, log_weights), jnp.square)
+    noise = _sum_leaves(gradient_variance(gradients, log_weights), lambda x: x) / k
+    silent = noise == 0
+    ratio = safe_sqrt(signal / jnp.where(silent, 1, noise))
+    return jnp.where(silent & (signal > 0), jnp.inf, ratio)
 
 
 def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
@@ -125,10 +128,10 @@ def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
         b: the same structure and shapes.
 
     Returns:
-        A scalar in [-1, 1] up to rounding; 0 where either is zero, with gradient 0.
+        A scalar in [-1, 1] up to rounding; 0 where either is zero (no entry of 1.2e-38), with gradient 0.
 
     Raises:
-        ValueError: structures or shapes that differ.
+        ValueError: structures or shapes that differ, or no array at all.
         TypeError: complex values.
 
     Exact for the two vectors. Biased towards 0 as an estimate of the angle between two means from noisy ones.
@@ -144,18 +147,32 @@ def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
     if jax.tree.structure(a) != jax.tree.structure(b) or shapes[0] != shapes[1]:
         raise ValueError(f"the two gradients must have one structure and shapes, got {shapes[0]} and {shapes[1]}.")
-    a, b = _unit(a), _unit(b)
-    return _sum_leaves(jax.tree.map(jnp.multiply, a, b), lambda x: x)
+    if not shapes[0]:
+        raise ValueError("the two gradients hold no array, so there is no angle between them.")
+    return _sum_leaves(jax.tree.map(_product, _unit(a), _unit(b)), lambda x: x)
+
+
+def _product(x: Array, y: Array) -> Array:
+    """X y entry by entry, in the wider of the two types."""
+    dtype = widest(x, y)
+    return x.astype(dtype) * y.astype(dtype)
 
 
 def _unit(tree: PyTree) -> PyTree:
     """The vector of length 1, or zero as it is; divided by its largest entry first, so that no square overflows."""
-    peak = jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(tree)])))
-    scaled = jax.tree.map(lambda x: x / jnp.where(peak > 0, peak, 1), tree)
-    square = _sum_leaves(scaled, lambda x: x**2)
-    length = jnp.sqrt(jnp.where(peak == 0, 1, square))
-    return jax.tree.map(lambda x: jnp.where(peak == 0, 0, x / length), scaled)
+    leaves = jax.tree.leaves(tree)
+    dtype = widest(*leaves)
+    peaks = [jnp.max(jnp.abs(x), initial=0).astype(dtype) for x in leaves]
+    peak = jax.lax.stop_gradient(jnp.max(jnp.stack(peaks)))
+    zero = peak < SMALLEST_NORMAL
+    scaled = jax.tree.map(lambda x: x.astype(dtype) / jnp.where(zero, 1, peak), tree)
+    square = _sum_leaves(scaled, jnp.square)
+    length = jnp.sqrt(jnp.where(zero, 1, square))
+    return jax.tree.map(lambda x: jnp.where(zero, 0, x / length), scaled)
 
 
 def _sum_leaves(tree: PyTree, f: Callable[[Array], Array]) -> Array:
-    return sum(jnp.sum(f(leaf)) for leaf in jax.tree.leaves(tree))
+    """The sum of f over all entries of all leaves, in the widest of their types."""
+    leaves = jax.tree.leaves(tree)
+    dtype = widest(*leaves)
+    return sum(jnp.sum(f(leaf.astype(dtype))) for leaf in leaves)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from nsx._leaves import mapped, prepare_pair, weighted_sum
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, PyTree
 from nsx.bias._exact import gradient_variance
 
@@ -48,8 +49,9 @@ def gradient_bias(
         [owen2013monte, ch. 9]
     """
     log_q, log_u = prepare_pair(log_weights, target_log_weights)
-    counted = (log_q > -jnp.inf) | (log_u > -jnp.inf)
-    difference, u = _difference(log_q, log_u), jax.nn.softmax(log_u)
+    counted = ~(jnp.isneginf(log_q) & jnp.isneginf(log_u))
+    difference = _difference(log_q, log_u)
+    u = jax.nn.softmax(log_u)
     return mapped(lambda leaf: weighted_sum(leaf - weighted_sum(leaf, u)[None], difference), gradients, counted)
 
 
@@ -58,9 +60,13 @@ def _difference(log_q: Array, log_u: Array, *, power: float = 0.0) -> Array:
 
     By expm1 of the log-ratio: near-equal laws differ by less than the rounding of their probabilities.
     """
-    counted = (log_u > -jnp.inf) | ((log_q > -jnp.inf) & (power == 0))
-    log_total_q, log_total_u = jax.nn.logsumexp(log_q), jax.nn.logsumexp(log_u)
-    log_q, log_u = jnp.where(counted, log_q, 0), jnp.where(counted, log_u, 0)
+    counted = ~jnp.isneginf(log_u)
+    if power == 0:
+        counted |= ~jnp.isneginf(log_q)
+    log_total_q = jax.nn.logsumexp(log_q)
+    log_total_u = jax.nn.logsumexp(log_u)
+    log_q = jnp.where(counted, log_q, 0)
+    log_u = jnp.where(counted, log_u, 0)
     ratio = (log_q - log_u) - (log_total_q - log_total_u)
     above = ratio > 0
     log_unit = power * (log_u - log_total_u) if power else 0.0
@@ -95,9 +101,17 @@ def chi_square(log_weights: Float[ArrayLike, " n"], target_log_weights: Float[Ar
     References:
         [owen2013monte, ch. 9], [agapiou2017importance]
     """
-    log_q, log_u = prepare_pair(log_weights, target_log_weights)
-    uncovered = jnp.any((log_u == -jnp.inf) & (log_q > -jnp.inf))
-    return jnp.where(uncovered, jnp.inf, jnp.sum(_difference(log_q, log_u, power=0.5) ** 2))
+    return _chi_square(*prepare_pair(log_weights, target_log_weights))
+
+
+def _chi_square(log_q: Array, log_u: Array) -> Array:
+    square = jnp.sum(_difference(log_q, log_u, power=0.5) ** 2)
+    return jnp.where(_uncovered(log_q, log_u), jnp.inf, square)
+
+
+def _uncovered(log_q: Array, log_u: Array) -> Array:
+    """Whether q has mass that u lacks."""
+    return jnp.any(jnp.isneginf(log_u) & ~jnp.isneginf(log_q))
 
 
 def bias_bound(
@@ -115,8 +129,8 @@ def bias_bound(
         target_log_weights: unnormalised log u of the proposal meant, shape `(n,)`.
 
     Returns:
-        The same pytree with leaves `(...)`, >= 0; a component without variance under u gives 0 where chi2 is finite
-        and NaN where it is not (u says nothing of what it never draws).
+        The same pytree with leaves `(...)`, >= 0; 0 for a component without variance under u, and inf for all where q
+        has mass that u lacks (u says nothing of what it never draws).
 
     Raises:
         ValueError: as `gradient_bias`.
@@ -125,17 +139,21 @@ def bias_bound(
     Exact as a bound.
 
     Example:
-        >>> u = jnp.zeros(2)
-        >>> round(float(bias_bound(jnp.array([0.0, 1.0]), jnp.log(jnp.array([0.25, 0.75])), u)), 6)  # the bias itself
+        >>> log_q = jnp.log(jnp.array([0.25, 0.75]))
+        >>> round(float(bias_bound(jnp.array([0.0, 1.0]), log_q, jnp.zeros(2))), 6)  # the bias itself
         0.25
 
     References:
         [agapiou2017importance]
     """
-    divergence = chi_square(log_weights, target_log_weights)
-    return jax.tree.map(lambda v: _root(divergence) * _root(v), gradient_variance(gradients, target_log_weights))
+    log_q, log_u = prepare_pair(log_weights, target_log_weights)
+    divergence = _chi_square(log_q, log_u)
+    uncovered = _uncovered(log_q, log_u)
 
+    def bound(variance: Array) -> Array:
+        """The bound of one leaf; a divergence beyond the type's range still allows no bias without variance."""
+        still = (variance == 0) & jnp.isposinf(divergence) & ~uncovered
+        found = safe_sqrt(jnp.where(still, 0, divergence).astype(variance.dtype)) * safe_sqrt(variance)
+        return jnp.where(uncovered, jnp.inf, found)
 
-def _root(x: Array) -> Array:
-    """The square root with gradient 0 at 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), x)
+    return jax.tree.map(bound, gradient_variance(gradients, target_log_weights))

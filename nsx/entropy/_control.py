@@ -104,7 +104,7 @@ def hold_entropy(
     target = require_positive("target", target)
     rate = require_in_range("rate", require_positive("rate", rate), 0, 1)
     max_step = require_positive("max_step", max_step)
-    low, high = require_positive("bounds", bounds[0]), require_positive("bounds", bounds[1])
+    low, high = (require_positive("bounds", bound) for bound in bounds)
     initial_temperature = require_in_range("initial_temperature", initial_temperature, low, high, advice="Widen them.")
 
     def state_at(log_tau: Array) -> EntropyState:

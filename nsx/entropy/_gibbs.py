@@ -58,7 +58,9 @@ class Gibbs(NamedTuple):
 
 def gibbs(scores: Array, temperature: Array) -> Gibbs:
     """The law of scores (..., n) at temperature (...); a row without candidates counts as one certain one."""
-    counted, top, tau = scores != -jnp.inf, best(scores), per_row(temperature)
+    counted = scores != -jnp.inf
+    top = best(scores)
+    tau = per_row(temperature)
     # the clamp comes before the division: a mask of -1e38 would overflow in it and put NaN into the gradient
     gap = jnp.maximum(jnp.where(counted, scores, top) - top, -_LONGEST_GAP * tau) / tau
     weight = jnp.where(counted, jnp.exp(gap), 0)

@@ -96,7 +96,8 @@ def _require_root(low: np.ndarray, high: np.ndarray, target: np.ndarray) -> None
 @jax.custom_jvp
 def _solve(scores: Array, target: Array) -> Array:
     low, high = _reachable(scores)
-    wanted, span = target - low, high - low
+    wanted = target - low
+    span = high - low
     bracket = _bracket(scores, wanted, span)
 
     def unfinished(state: _Search) -> Array:
@@ -110,7 +111,8 @@ def _solve(scores: Array, target: Array) -> Array:
 
 @_solve.defjvp
 def _solve_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (scores, target), (d_scores, d_target) = primals, tangents
+    scores, target = primals
+    d_scores, d_target = tangents
     tau = _solve(scores, target)
     law = gibbs(scores, tau)
     along = jnp.sum(law.probability * law.centred * d_scores, axis=-1)
@@ -133,10 +135,12 @@ def _bracket(scores: Array, wanted: Array, span: Array) -> _Search:
     H - log m <= (1 + 2/e) (n/m - 1) e^(-d / 2 tau) for the shortest gap d. Both ends are widened for rounding. A row
     without a root is done from the start, at temperature 1, so that it can disturb no other.
     """
-    info, counted = jnp.finfo(scores.dtype), scores != -jnp.inf
+    info = jnp.finfo(scores.dtype)
+    counted = scores != -jnp.inf
     # masks written as -1e38 are gaps too, and must not overflow
     gap = jnp.where(counted, jnp.minimum(best(scores) - scores, info.max / 8), 0)
-    longest, shortest = jnp.max(gap, axis=-1), jnp.min(jnp.where(gap > 0, gap, info.max), axis=-1)
+    longest = jnp.max(gap, axis=-1)
+    shortest = jnp.min(jnp.where(gap > 0, gap, info.max), axis=-1)
     short_of_span = jnp.maximum(span - wanted, info.eps * span)
     high = jnp.minimum(2 * longest / jnp.sqrt(8 * short_of_span), info.max)
     log_ratio = jnp.log((1 + 2 / jnp.e) * jnp.expm1(span)) - jnp.log(wanted)
@@ -158,11 +162,11 @@ def _improve(state: _Search, law: Gibbs, wanted: Array, span: Array) -> _Search:
 
     That logit is close to linear in 1 / tau when cold and in log tau when hot, where H itself is flat.
     """
-    excess, capacity = law.excess, law.variance
+    excess = law.excess
     low = jnp.where(excess <= wanted, state.tau, state.low)
     high = jnp.where(excess >= wanted, state.tau, state.high)
     logit = jnp.log(wanted / excess) - jnp.log((span - wanted) / (span - excess))
-    step = logit * excess * (span - excess) / (capacity * span)
+    step = logit * excess * (span - excess) / (law.variance * span)
     newton = state.tau * jnp.exp(step)
     inside = (newton >= low) & (newton <= high)  # False for NaN
     eps = jnp.finfo(newton.dtype).eps

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from nsx._checks import require_count
 from nsx._types import Array, Complex, Float, Key, PyTree
 from nsx.games._eig import eig
-from nsx.games._field import flattened, require_floats, require_no_nan
+from nsx.games._field import flattened, require_finite_jacobian, require_floats
 
 
 class Leading(NamedTuple):
@@ -42,18 +42,18 @@ def leading_eigenvalues(
         key: draws the starting vector b; where the basis closes early, a fresh direction.
         function: a field with `point` = players, or an update's step with `point` = its state.
         point: where to linearise, a pytree of n parameters in all.
-        num_eigenvalues: k, how many to return, static.
-        krylov_dimension: m >= k, static, cut to n. Memory is (m + 1) n numbers: 64 MB for 10^6 parameters in
-            float32 at m = 15.
+        num_eigenvalues: how many to return, static.
+        krylov_dimension: m, at least that many, static, cut to n. Memory is (m + 1) n numbers: 64 MB for 10^6
+            parameters in float32 at m = 15.
         by: "real" gives the largest real parts first (a field: which deviations grow), "modulus" the largest
             moduli (an update map).
 
     Returns:
-        `Leading(eigenvalues, residuals)`; a conjugate pair may be cut by k. NaN where a traced derivative is NaN.
+        `Leading(eigenvalues, residuals)`; a conjugate pair may be cut in two. NaN where a traced derivative is.
 
     Raises:
-        ValueError: k or m < 1, k > m or k > n, a function whose value is not like the point, a derivative that is
-            not finite, an unknown order.
+        ValueError: a size < 1, more eigenvalues than m or n, a function whose value is not like the point, a derivative
+            that is not finite, an unknown order.
         TypeError: sizes that are no integers, a point without floating leaves.
 
     Exact for m = n, and wherever the starting vector lies in an invariant subspace of at most m dimensions.
@@ -70,8 +70,8 @@ def leading_eigenvalues(
     References:
         [arnoldi1951principle], [saad2011numerical, ch. 6]
     """
-    for name, value in (("num_eigenvalues", num_eigenvalues), ("krylov_dimension", krylov_dimension)):
-        require_count(name, value)
+    num_eigenvalues = require_count("num_eigenvalues", num_eigenvalues)
+    krylov_dimension = require_count("krylov_dimension", krylov_dimension)
     if by not in ("real", "modulus"):
         raise ValueError(f"by must be 'real' or 'modulus', got {by!r}.")
     require_floats("point", point)
@@ -84,7 +84,7 @@ def leading_eigenvalues(
         )
     _, product = jax.linearize(flat_function, flat)
     hessenberg = _arnoldi(key, product, flat, dimension)
-    require_no_nan("the Jacobian", hessenberg)
+    require_finite_jacobian("the Jacobian", hessenberg)
     return _ritz(hessenberg, num_eigenvalues, by)
 
 
@@ -99,21 +99,27 @@ def _ritz(hessenberg: Array, count: int, by: str) -> Leading:
 
 def _arnoldi(key: Array, product: Callable[[Array], Array], like: Array, dimension: int) -> Array:
     """The (m + 1, m) Hessenberg matrix of J over the Krylov space of a random vector."""
-    draw = lambda j: jax.random.normal(jax.random.fold_in(key, j), like.shape, like.dtype)
+
+    def draw(j: int) -> Array:
+        """A random direction, another one for each j."""
+        return jax.random.normal(jax.random.fold_in(key, j), like.shape, like.dtype)
+
     basis = jnp.zeros((dimension + 1, like.size), like.dtype).at[0].set(_unit(draw(0)))
     eps = jnp.finfo(like.dtype).eps
 
     def grow(j: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        """One more direction of the basis, and its column."""
         basis, hessenberg = carry
         image = product(basis[j])
         rest, column = _orthogonal_part(basis, image)
         length = jnp.linalg.norm(rest)
         closed = length <= 32 * eps * jnp.linalg.norm(image)  # an invariant subspace: go on in a fresh direction
-        fresh = lambda: _orthogonal_part(basis, draw(j + 1))[0]
-        basis = basis.at[j + 1].set(_unit(jax.lax.cond(closed, fresh, lambda: rest)))
+        following = jax.lax.cond(closed, lambda: _orthogonal_part(basis, draw(j + 1))[0], lambda: rest)
+        basis = basis.at[j + 1].set(_unit(following))
         return basis, hessenberg.at[:, j].set(column.at[j + 1].set(jnp.where(closed, 0, length)))
 
-    return jax.lax.fori_loop(0, dimension, grow, (basis, jnp.zeros((dimension + 1, dimension), like.dtype)))[1]
+    start = (basis, jnp.zeros((dimension + 1, dimension), like.dtype))
+    return jax.lax.fori_loop(0, dimension, grow, start)[1]
 
 
 def _orthogonal_part(basis: Array, x: Array) -> tuple[Array, Array]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from nsx._checks import as_float, require_in_range, require_positive
+from nsx._checks import as_float, as_floats, require_in_range, require_positive
 from nsx._types import Array, ArrayLike, Float
 
 
@@ -43,7 +45,7 @@ def collapse_penalty(
         share one penalty: see `collapse_band`.
 
     Raises:
-        ValueError: x not positive or K < 2 (concrete; traced values give a meaningless number or NaN).
+        ValueError: x not positive or K < 2 (traced, they give NaN), or shapes that do not fit.
 
     Exact.
 
@@ -54,9 +56,16 @@ def collapse_penalty(
     References:
         [strogatz2015nonlinear, sec. 3.6]
     """
-    x, k = _as_float("logit_gap", logit_gap), _as_float("num_candidates", num_candidates)
-    require_positive("logit_gap", logit_gap)
-    require_in_range("num_candidates", num_candidates, 2.0, float("inf"), open_high=True)
+    x, k = as_floats(
+        logit_gap=require_positive("logit_gap", logit_gap),
+        num_candidates=require_in_range("num_candidates", num_candidates, 2.0, math.inf, open_high=True),
+    )
+    try:
+        shape = np.broadcast_shapes(x.shape, k.shape)
+    except ValueError:
+        raise ValueError(f"logit_gap {x.shape} and num_candidates {k.shape} do not broadcast.") from None
+    x = jnp.broadcast_to(x, shape)
+    k = jnp.broadcast_to(k, shape)
     p = jax.nn.sigmoid(x - jnp.log(k - 1))
     return k / (k - 1) * p * jax.nn.sigmoid(jnp.log(k - 1) - x) / x
 
@@ -75,7 +84,7 @@ def collapse_band(num_candidates: Float[ArrayLike, "..."]) -> CollapseBand:
         only the spread one. NaN, NaN and a margin <= 0 for K <= 22.
 
     Raises:
-        ValueError: K < 2 (concrete; traced, NaN comes back).
+        ValueError: K < 2 (traced, NaN comes back).
 
     Exact up to rounding: bisection between x = 0, the maximum and log(K - 1).
 
@@ -86,31 +95,40 @@ def collapse_band(num_candidates: Float[ArrayLike, "..."]) -> CollapseBand:
     References:
         [strogatz2015nonlinear, sec. 3.6]
     """
-    require_in_range("num_candidates", num_candidates, 2.0, float("inf"), open_high=True)
-    k = _as_float("num_candidates", num_candidates)
+    k = as_float("num_candidates", require_in_range("num_candidates", num_candidates, 2.0, math.inf, open_high=True))
     top = jnp.maximum(jnp.log(k - 1), 0)
-    height = lambda x: x * jnp.tanh((top - x) / 2)
-    steepness = lambda x: jnp.sinh(top - x) - x  # of the sign of the derivative of the height
-    crest = _root(steepness, jnp.zeros_like(top), top)
+    bottom = jnp.zeros_like(top)
+
+    def height(x: Array) -> Array:
+        """A fold is where this is 1."""
+        return x * jnp.tanh((top - x) / 2)
+
+    def steepness(x: Array) -> Array:
+        """Of the sign of the derivative of the height."""
+        return jnp.sinh(top - x) - x
+
+    crest = _root(steepness, bottom, top)
     margin = height(crest) - 1
-    rising = _root(lambda x: 1 - height(x), jnp.zeros_like(top), crest)
+    folds = margin > 0
+
+    def penalty_at(x: Array) -> Array:
+        """The penalty at a fold, NaN where there is none."""
+        return jnp.where(folds, collapse_penalty(jnp.where(folds, x, 1), num_candidates=k), jnp.nan)
+
+    rising = _root(lambda x: 1 - height(x), bottom, crest)
     falling = _root(lambda x: height(x) - 1, crest, top)
-    at = lambda x: jnp.where(margin > 0, collapse_penalty(jnp.where(margin > 0, x, 1), num_candidates=k), jnp.nan)
-    return CollapseBand(at(rising), at(falling), margin)
-
-
-def _as_float(name: str, value: ArrayLike) -> Array:
-    """The value as a floating array, whole numbers in the default precision."""
-    return as_float(name, 1.0 * jnp.asarray(value))
+    return CollapseBand(low=penalty_at(rising), high=penalty_at(falling), margin=margin)
 
 
 def _root(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
     """Where a function positive at low and negative at high changes sign, by bisection."""
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        """The half in which the sign changes."""
         low, high = ends
         middle = (low + high) / 2
         above = function(middle) > 0
         return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
-    return sum(jax.lax.fori_loop(0, 64, halve, (low, high))) / 2
+    low, high = jax.lax.fori_loop(0, 64, halve, (low, high))
+    return (low + high) / 2

@@ -49,7 +49,11 @@ def _solved(matrix: Array, by_lapack: Callable, on_the_host: Callable) -> Any:
 def _values_on_the_host(matrix: Array) -> Array:
     """The eigenvalues through NumPy; a batch is one call."""
     values = _like_values(matrix)
-    solve = lambda x: np.asarray(np.linalg.eigvals(np.asarray(x)), values.dtype)
+
+    def solve(x: Array) -> np.ndarray:
+        """LAPACK's eigenvalues."""
+        return np.asarray(np.linalg.eigvals(np.asarray(x)), values.dtype)
+
     return jax.pure_callback(solve, values, matrix, vmap_method="expand_dims")
 
 
@@ -57,7 +61,11 @@ def _pairs_on_the_host(matrix: Array) -> tuple[Array, Array]:
     """Eigenvalues and vectors through NumPy; a batch is one call."""
     values = _like_values(matrix)
     shapes = values, jax.ShapeDtypeStruct(matrix.shape, values.dtype)
-    solve = lambda x: tuple(np.asarray(part, values.dtype) for part in np.linalg.eig(np.asarray(x)))
+
+    def solve(x: Array) -> tuple[np.ndarray, ...]:
+        """LAPACK's eigenvalues and vectors."""
+        return tuple(np.asarray(part, values.dtype) for part in np.linalg.eig(np.asarray(x)))
+
     return jax.pure_callback(solve, shapes, matrix, vmap_method="expand_dims")
 
 

@@ -23,7 +23,7 @@ def vector_field(losses: Sequence[Loss]) -> Field:
       \dot z = v(z).$$
 
     Args:
-        losses: one function a player, `loss_i(players) -> scalar`, all given the same tuple of players.
+        losses: one function per player, `loss_i(players) -> scalar`, all given the same tuple of players.
 
     Returns:
         `field(players)`: a tuple of pytrees like the players. A stable equilibrium of it has eigenvalues with
@@ -46,7 +46,7 @@ def vector_field(losses: Sequence[Loss]) -> Field:
     """
     losses = tuple(losses)
     if not losses:
-        raise ValueError("losses must hold one function a player, got none.")
+        raise ValueError("losses must hold one function per player, got none.")
     for i, loss in enumerate(losses):
         if not callable(loss):
             raise TypeError(f"loss {i} must be a function of the players, got {type(loss).__name__}.")
@@ -76,7 +76,7 @@ def _descent(i: int, loss: Loss, players: Players) -> PyTree:
 def require_players(players: Players, count: int | None = None) -> None:
     """Raise unless the players are a tuple of `count` pytrees of real floating arrays, not all of them empty."""
     if not isinstance(players, tuple):
-        raise TypeError(f"players must be a tuple of pytrees, one a player, got {type(players).__name__}.")
+        raise TypeError(f"players must be a tuple of pytrees, one per player, got {type(players).__name__}.")
     if count is not None and len(players) != count:
         raise ValueError(f"the game has {count} players, got {len(players)}. Pass one pytree for each loss.")
     require_floats("players", players)
@@ -107,10 +107,16 @@ def flattened(function: Callable[[PyTree], PyTree], point: PyTree) -> tuple[Call
             f"the Jacobian would not be square: arrays of shapes {shapes} are mapped to {image}. "
             "A field or step must return a pytree like the one it is given."
         )
-    return lambda x: ravel_pytree(function(unravel(x)))[0].astype(x.dtype), flat
+
+    def flat_function(x: Array) -> Array:
+        """The map between vectors."""
+        return ravel_pytree(function(unravel(x)))[0].astype(x.dtype)
+
+    return flat_function, flat
 
 
-def require_no_nan(name: str, value: Array) -> None:
-    """Raise ValueError where a concrete array holds NaN or infinities; traced values pass."""
-    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
+def require_finite_jacobian(name: str, jacobian: Array) -> Array:
+    """The Jacobian; ValueError where it is concrete and holds NaN or infinities. A traced one keeps them."""
+    if is_concrete(jacobian) and not np.all(np.isfinite(np.asarray(jacobian))):
         raise ValueError(f"{name} holds NaN or infinite entries at these players. Look at the losses there.")
+    return jacobian

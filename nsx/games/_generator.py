@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_log_weights, require_positive
+from nsx._checks import as_float, as_floats, require_log_weights, require_positive, require_scalar
 from nsx._types import Array, ArrayLike, Float, Loss, Players, PyTree
 from nsx.entropy import entropy
-from nsx.games._penalties import entropy_bonus, norm_penalty
+from nsx.games._penalties import entropy_bonus, norm_penalty, sum_of
 
 
 class GameEquilibrium(NamedTuple):
@@ -57,8 +57,8 @@ def generator_learner(
         `vector_field`. Without penalties they add up to the positives' loss, which the generator does not touch.
 
     Raises:
-        ValueError: k not positive, penalties negative (concrete), log_data without mass; and from the losses, where
-            logits or scores do not have the shape of log_data.
+        ValueError: k not positive, log_data without mass; and from the losses, penalties negative, or logits or scores
+            that do not have the shape of log_data. Traced, a k or penalty outside its domain gives NaN.
 
     Exact: sums over all candidates, no sampling. A generator that is trained on draws has this as its mean.
 
@@ -71,29 +71,47 @@ def generator_learner(
         [cai2018kbgan], [goodfellow2014generative], [mikolov2013distributed, eq. 4]
     """
     log_data = as_float("log_data", log_data)
-    require_log_weights(log_data)
-    require_positive("negatives", negatives)
+    require_log_weights(log_data, name="log_data")
+    negatives = _checked_negatives(negatives)
 
-    def rates(players: Players) -> tuple[Array, Array]:
-        logits, scores = as_float("logits", generator(players[0])), as_float("scores", learner(players[1]))
+    def terms(players: Players) -> _Terms:
+        """What both losses are made of, in one precision."""
+        logits = generator(players[0])
+        scores = learner(players[1])
+        logits, scores, log_p, k = as_floats(logits=logits, scores=scores, log_data=log_data, negatives=negatives)
         for name, value in (("logits of the generator", logits), ("scores of the learner", scores)):
             if value.shape != log_data.shape:
                 raise ValueError(f"the {name} must have the shape of log_data, {log_data.shape}, got {value.shape}.")
-        return logits, scores
+        push = k * jnp.sum(jax.nn.softmax(logits) * jax.nn.softplus(scores), axis=-1)
+        pull = jnp.sum(jnp.exp(log_p) * jax.nn.softplus(-scores), axis=-1)
+        return _Terms(logits=logits, pull=pull, push=push)
 
     def generator_loss(players: Players) -> Array:
-        logits, scores = rates(players)
-        pressure = negatives * jnp.sum(jax.nn.softmax(logits) * jax.nn.softplus(scores), axis=-1)
-        own = entropy_bonus(logits, strength=entropy_strength) - pressure
-        return jnp.mean(own) + norm_penalty(players[0], strength=generator_norm)
+        """What the generator descends."""
+        found = terms(players)
+        own = jnp.mean(entropy_bonus(found.logits, strength=entropy_strength) - found.push)
+        return sum_of((own, norm_penalty(players[0], strength=generator_norm)))
 
     def learner_loss(players: Players) -> Array:
-        logits, scores = rates(players)
-        pull = jnp.sum(jnp.exp(log_data) * jax.nn.softplus(-scores), axis=-1)
-        push = negatives * jnp.sum(jax.nn.softmax(logits) * jax.nn.softplus(scores), axis=-1)
-        return jnp.mean(pull + push) + norm_penalty(players[1], strength=learner_norm)
+        """What the learner descends."""
+        found = terms(players)
+        return sum_of((jnp.mean(found.pull + found.push), norm_penalty(players[1], strength=learner_norm)))
 
     return generator_loss, learner_loss
+
+
+class _Terms(NamedTuple):
+    """The generator's logits (..., n), and of each context (...): the loss of positives, and k times of negatives."""
+
+    logits: Array
+    pull: Array
+    push: Array
+
+
+def _checked_negatives(negatives: ArrayLike) -> ArrayLike:
+    """The number of negatives per positive, > 0 and a single number; NaN where a traced one is not positive."""
+    require_scalar("negatives", negatives)
+    return require_positive("negatives", negatives)
 
 
 def generator_equilibrium(log_data: Float[ArrayLike, "... n"], *, negatives: Float[ArrayLike, ""]) -> GameEquilibrium:
@@ -112,7 +130,7 @@ def generator_equilibrium(log_data: Float[ArrayLike, "... n"], *, negatives: Flo
         and not zero, and the scores tell nothing apart.
 
     Raises:
-        ValueError: k not positive, log_data without mass (concrete; traced, NaN comes back).
+        ValueError: k not positive or no single number, log_data without mass (traced, NaN comes back).
 
     Exact, and unique where P > 0; where P = 0 any score <= -log k rests. A learner with fewer degrees of freedom, a
     penalty or an entropy bonus moves it: see `equilibrium`.
@@ -125,10 +143,14 @@ def generator_equilibrium(log_data: Float[ArrayLike, "... n"], *, negatives: Flo
     References:
         [goodfellow2014generative, thm. 1], [levy2014neural]
     """
-    log_data = as_float("log_data", log_data)
-    require_log_weights(log_data)
-    require_positive("negatives", negatives)
+    log_data, k = as_floats(log_data=log_data, negatives=_checked_negatives(negatives))
+    require_log_weights(log_data, name="log_data")
     log_q = jax.nn.log_softmax(log_data)
-    log_k = jnp.log(jnp.asarray(negatives, log_q.dtype))
-    value = jnp.logaddexp(0, log_k) + jnp.exp(log_k) * jnp.logaddexp(0, -log_k)
-    return GameEquilibrium(log_q, jnp.full_like(log_q, -log_k), jnp.full(log_q.shape[:-1], value), entropy(log_q, 1.0))
+    log_k = jnp.log(k)
+    value = jnp.logaddexp(0, log_k) + k * jnp.logaddexp(0, -log_k)
+    return GameEquilibrium(
+        log_q=log_q,
+        scores=jnp.full_like(log_q, -log_k),
+        loss=jnp.full(log_q.shape[:-1], value),
+        entropy=entropy(log_q, 1.0),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from nsx._checks import as_float, is_concrete, require_count
 from nsx._types import Array, ArrayLike, Complex, Float, Players, Shaped
 from nsx.games._eig import by_real_part, eigenvalues
-from nsx.games._field import Field, flattened, promoted, require_no_nan, require_players
+from nsx.games._field import Field, flattened, promoted, require_finite_jacobian, require_players
 
 
 class Stability(NamedTuple):
@@ -69,9 +70,7 @@ def linearize(field: Field, players: Players) -> Stability:
     """
     require_players(players)
     function, flat = flattened(field, players)
-    jacobian = jax.jacfwd(function)(flat)
-    require_no_nan("the Jacobian", jacobian)
-    return stability(jacobian)
+    return stability(require_finite_jacobian("the Jacobian", jax.jacfwd(function)(flat)))
 
 
 def stability(jacobian: Float[ArrayLike, "... n n"]) -> Stability:
@@ -102,7 +101,7 @@ def stability(jacobian: Float[ArrayLike, "... n n"]) -> Stability:
     if jacobian.ndim < 2 or jacobian.shape[-1] != jacobian.shape[-2] or jacobian.shape[-1] == 0:
         raise ValueError(f"jacobian must be square, of shape (..., n, n) with n >= 1, got {jacobian.shape}.")
     spectrum = by_real_part(eigenvalues(jacobian))
-    return Stability(jacobian, spectrum, spectrum[..., 0].real)
+    return Stability(jacobian=jacobian, eigenvalues=spectrum, abscissa=spectrum[..., 0].real)
 
 
 def classify(spectrum: Shaped[ArrayLike, "n"], *, tolerance: float | None = None) -> str:
@@ -146,7 +145,8 @@ def classify(spectrum: Shaped[ArrayLike, "n"], *, tolerance: float | None = None
     if tolerance is None:
         tolerance = 8 * np.sqrt(np.finfo(np.result_type(values.dtype, np.float32)).eps)
     threshold = tolerance * np.max(np.abs(values))
-    growing, shrinking = values.real > threshold, values.real < -threshold
+    growing = values.real > threshold
+    shrinking = values.real < -threshold
     turning = np.any(np.abs(values.imag) > threshold)
     if np.any(growing) and np.any(shrinking):
         return "saddle"
@@ -163,9 +163,11 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
     Newton's iteration with the shortest step, so that directions in which nothing changes stay where they are, and
     halved up to seven times where that leaves less of the field:
 
-    $$z \leftarrow z - s\, J(z)^{+}\, v(z), \qquad s = \arg\min_{0, 1, 1/2, \ldots, 2^{-7}} \|v\|,$$
+    $$z \leftarrow z - s\, C (R J(z) C)^{+} R\, v(z), \qquad
+      s = \arg\min_{0, 1, 1/2, \ldots, 2^{-7}} \|R\, v\|,$$
 
-    singular values below sqrt(eps) of the largest counting as zero.
+    with R and C diagonal, such that the rows and columns of R J C have largest entries of 1: parameters and losses may
+    have any units. Singular values of that matrix below sqrt(eps) of the largest count as zero.
 
     Args:
         field: `field(players) -> players`.
@@ -173,11 +175,11 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
         iterations: Newton steps, static; convergence is quadratic near a regular zero, so few are needed.
 
     Returns:
-        `Equilibrium(players, residual)`. Look at the residual: it never grows, but far from a zero the iteration may
-        come to rest where there is none.
+        `Equilibrium(players, residual)`. Look at the residual: far from a zero the iteration may come to rest where
+        there is none.
 
     Raises:
-        ValueError: iterations < 1, a field not like the players, players off their number.
+        ValueError: iterations < 1, a field not like the players, or not as many players as it has.
         TypeError: iterations not an integer, players that are no tuple of floating pytrees.
 
     Exact up to rounding where it converges; NaN comes back as NaN. Dense, as `linearize`.
@@ -192,16 +194,54 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
         [balduzzi2018mechanics, sec. 2]
     """
     require_players(players)
-    require_count("iterations", iterations)
+    iterations = require_count("iterations", iterations)
     function, flat = flattened(field, players)
-    cutoff = float(np.sqrt(jnp.finfo(flat.dtype).eps))
 
     def newton(_: int, z: Array) -> Array:
-        step = jnp.linalg.lstsq(jax.jacfwd(function)(z), function(z), rcond=cutoff)[0]
-        trials = z[None] - jnp.append(0.5 ** jnp.arange(8), 0.0).astype(z.dtype)[:, None] * step[None]
-        left = jnp.linalg.norm(jax.vmap(function)(trials), axis=1)
+        """The best of some steps along Newton's direction, or none."""
+        value = function(z)
+        scaled = _equilibrated(jax.jacfwd(function)(z))
+        cutoff = math.sqrt(jnp.finfo(z.dtype).eps)
+        step = scaled.columns * jnp.linalg.lstsq(scaled.matrix, scaled.rows * value, rcond=cutoff)[0]
+        lengths = jnp.asarray(_LENGTHS, z.dtype)
+        trials = z[None] - lengths[:, None] * step[None]
+        left = jnp.linalg.norm(scaled.rows[None] * jax.vmap(function)(trials), axis=1)
         return trials[jnp.nanargmin(left)]
 
     found = jax.lax.fori_loop(0, iterations, newton, flat)
     unravel = ravel_pytree(promoted(players))[1]
-    return Equilibrium(unravel(found), jnp.max(jnp.abs(function(found))))
+    return Equilibrium(players=unravel(found), residual=jnp.max(jnp.abs(function(found))))
+
+
+_LENGTHS = (*(0.5**i for i in range(8)), 0.0)  # of a Newton step that are tried; 0 stays
+_ROUNDS = 8  # of scaling: each halves what the logarithms of the row and column sizes differ from 0 by
+
+
+class _Equilibrated(NamedTuple):
+    """A matrix whose rows and columns have a largest entry near 1: rows * J * columns, and the two scales."""
+
+    matrix: Array
+    rows: Array
+    columns: Array
+
+
+def _equilibrated(jacobian: Array) -> _Equilibrated:
+    """The Jacobian without its units, so that a parameter with small slopes is not taken for one without any."""
+
+    def scale(size: Array) -> Array:
+        """What brings a row or column of this size nearer to 1; one of zeros stays."""
+        return jax.lax.rsqrt(jnp.where(size > 0, size, 1))
+
+    def round_of(_: int, state: _Equilibrated) -> _Equilibrated:
+        """Rows and columns divided by the square roots of their sizes."""
+        size = jnp.abs(state.matrix)
+        by_row = scale(jnp.max(size, axis=1))
+        by_column = scale(jnp.max(size, axis=0))
+        return _Equilibrated(
+            matrix=by_row[:, None] * state.matrix * by_column[None],
+            rows=state.rows * by_row,
+            columns=state.columns * by_column,
+        )
+
+    ones = jnp.ones(jacobian.shape[0], jacobian.dtype)
+    return jax.lax.fori_loop(0, _ROUNDS, round_of, _Equilibrated(matrix=jacobian, rows=ones, columns=ones))

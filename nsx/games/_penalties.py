@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_finite, require_in_range
+from nsx._checks import as_float, as_floats, require_in_range, require_scalar
+from nsx._leaves import widest
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, PyTree
 from nsx.entropy import entropy
 from nsx.games._field import promoted, require_floats
@@ -26,7 +29,7 @@ def norm_penalty(parameters: PyTree, *, strength: Float[ArrayLike, ""]) -> Float
         A scalar, to be added to the loss of the player.
 
     Raises:
-        ValueError: strength negative or not finite (concrete), no parameters.
+        ValueError: strength negative, not finite or no single number (traced, the former give NaN), no parameters.
         TypeError: leaves that are not real and floating.
 
     Exact. It shifts the player's block of the Jacobian by -g; it also moves the equilibrium towards 0.
@@ -39,8 +42,10 @@ def norm_penalty(parameters: PyTree, *, strength: Float[ArrayLike, ""]) -> Float
         [mescheder2018which]
     """
     require_floats("parameters", parameters)
-    _require_strength(strength)
-    return strength / 2 * sum(jnp.sum(x**2) for x in jax.tree.leaves(promoted(parameters)))
+    strength = checked_strength(strength)
+    total = sum_of(jnp.sum(x**2) for x in jax.tree.leaves(promoted(parameters)))
+    total, strength = as_floats(total=total, strength=strength)
+    return strength / 2 * total
 
 
 def entropy_bonus(logits: Float[ArrayLike, "... n"], *, strength: Float[ArrayLike, ""]) -> Float[Array, "..."]:
@@ -56,19 +61,20 @@ def entropy_bonus(logits: Float[ArrayLike, "... n"], *, strength: Float[ArrayLik
         -T H, shape `(...)`; average or sum it over rows and add it to the loss.
 
     Raises:
-        ValueError: strength negative or not finite (concrete), or logits as in `nsx.entropy.entropy`.
+        ValueError: strength negative, not finite or no single number (traced, the former give NaN), or logits as in
+            `nsx.entropy.entropy`.
 
     Exact. Against fixed rewards l the generator's optimum becomes softmax(l / T): unique, and smooth in T.
 
     Example:
-        >>> bool(jnp.allclose(entropy_bonus(jnp.zeros(4), strength=0.5), -0.5 * jnp.log(4.0)))
-        True
+        >>> round(float(entropy_bonus(jnp.zeros(4), strength=0.5)), 4)  # -log(4) / 2
+        -0.6931
 
     References:
         [haarnoja2018soft]
     """
-    _require_strength(strength)
-    return -strength * entropy(logits, 1.0)
+    found, strength = as_floats(entropy=entropy(logits, 1.0), strength=checked_strength(strength))
+    return -strength * found
 
 
 def gradient_penalty(
@@ -96,8 +102,8 @@ def gradient_penalty(
         A scalar, to be added to the critic's loss.
 
     Raises:
-        ValueError: shapes that do not fit, strength or target negative or not finite (concrete), a critic that
-            gives no scalar.
+        ValueError: shapes that do not fit, strength or target negative or not finite (traced, they give NaN), a critic
+            that gives no scalar.
 
     Exact at the points given. At a slope of exactly zero with t > 0 the gradient is taken as 0 (it has none).
 
@@ -112,21 +118,33 @@ def gradient_penalty(
     points = as_float("points", points)
     if points.ndim != 2 or points.shape[0] == 0:
         raise ValueError(f"points must have shape (m, d) with m >= 1, got {points.shape}.")
-    _require_strength(strength)
-    require_in_range("target", target, 0.0, float("inf"), open_high=True)
+    strength = checked_strength(strength)
+    require_scalar("target", target)
+    target = require_in_range("target", target, 0.0, math.inf, open_high=True)
     if jax.eval_shape(critic, points[0]).shape != ():
         raise ValueError("critic must map one point of shape (d,) to a scalar.")
-    squares = jnp.sum(jax.vmap(jax.grad(critic))(points) ** 2, axis=-1)
-    rough = jnp.where(squares > 0, squares, 1)
-    excess = squares + target**2 - 2 * target * jnp.where(squares > 0, jnp.sqrt(rough), 0)
+    slopes = jax.vmap(jax.grad(critic))(points)
+    slopes, strength, target = as_floats(slopes=slopes, strength=strength, target=target)
+    squares = jnp.sum(slopes**2, axis=-1)
+    # the difference first: expanded, a slope near the target would lose what is left of it
+    excess = (safe_sqrt(squares) - target) ** 2
+    excess = jnp.where(target == 0, squares, excess)  # without a root: at slope 0 it has a curvature
     if weights is None:
         return strength / 2 * jnp.mean(excess)
-    weights = as_float("weights", weights)
+    excess, weights = as_floats(excess=excess, weights=weights)
     if weights.shape != excess.shape:
         raise ValueError(f"weights must have shape {excess.shape}, one for each point, got {weights.shape}.")
-    return strength / 2 * jnp.sum(weights * excess)
+    return strength.astype(excess.dtype) / 2 * jnp.sum(weights * excess)
 
 
-def _require_strength(strength: ArrayLike) -> None:
-    require_finite("strength", strength)
-    require_in_range("strength", strength, 0.0, float("inf"), open_high=True)
+def checked_strength(strength: ArrayLike) -> ArrayLike:
+    """A single strength, >= 0 and finite; ValueError otherwise, or NaN where traced."""
+    require_scalar("strength", strength)
+    return require_in_range("strength", strength, 0.0, math.inf, open_high=True)
+
+
+def sum_of(terms: Iterable[Array]) -> Array:
+    """The sum of scalars, in the widest of their types."""
+    terms = list(terms)
+    dtype = widest(*terms)
+    return sum(term.astype(dtype) for term in terms)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from nsx._checks import is_concrete, require_count, require_in_range, require_positive
+from nsx._checks import require_count, require_positive
 from nsx._types import Array, Float, Players
 from nsx.games._field import Field, promoted, require_players
+from nsx.games._penalties import checked_strength
 
 StepSize: TypeAlias = Float[Array, ""] | float | tuple[Float[Array, ""] | float, ...]
 
@@ -49,7 +50,7 @@ def simultaneous(field: Field, *, step_size: StepSize) -> Update:
         `Update(init, step)`. Half-precision players are held in float32.
 
     Raises:
-        ValueError: step_size not positive (concrete; traced values pass) or not one for each player.
+        ValueError: step_size not positive (traced, it gives NaN) or not one for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map; biased as an integrator of the flow: each step errs by O(eta^2), outwards on a rotation, where
@@ -84,7 +85,7 @@ def alternating(field: Field, *, step_size: StepSize) -> Update:
         `Update(init, step)`; one step is one round. Outside jit the whole field is evaluated for each player.
 
     Raises:
-        ValueError: step_size not positive (concrete) or not one for each player.
+        ValueError: step_size not positive (traced, it gives NaN) or not one for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map. On the bilinear game a x y its multipliers have modulus 1 up to eta a = 2: it neither converges
@@ -123,7 +124,7 @@ def extragradient(field: Field, *, step_size: StepSize) -> Update:
         `Update(init, step)`; a step evaluates the field twice.
 
     Raises:
-        ValueError: step_size not positive (concrete) or not one for each player.
+        ValueError: step_size not positive (traced, it gives NaN) or not one for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map. On a rotation of frequency a, |mu|^2 = 1 - (eta a)^2 + (eta a)^4: stable for eta a < 1.
@@ -159,7 +160,7 @@ def optimistic(field: Field, *, step_size: StepSize) -> Update:
         the first step is a simultaneous one. A step evaluates the field once.
 
     Raises:
-        ValueError: step_size not positive (concrete) or not one for each player.
+        ValueError: step_size not positive (traced, it gives NaN) or not one for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map. On a rotation of frequency a it is stable for eta a < 1 / sqrt 3, fastest at eta a = 1/2.
@@ -201,8 +202,8 @@ def consensus(field: Field, *, step_size: StepSize, strength: Float[Array, ""] |
         `Update(init, step)`; a step costs one field and one vector-Jacobian product.
 
     Raises:
-        ValueError: step_size not positive, strength negative or not finite (concrete values), or not one step size
-            for each player.
+        ValueError: step_size not positive, strength negative or not finite (traced, they give NaN), or not one step
+            size for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map. Biased as a solver: it is drawn to every zero of the field, saddles and maxima of the losses
@@ -217,7 +218,8 @@ def consensus(field: Field, *, step_size: StepSize, strength: Float[Array, ""] |
     References:
         [mescheder2017numerics, sec. 4]
     """
-    rates, strength = _checked_rates(step_size), _checked_strength(strength)
+    rates = _checked_rates(step_size)
+    strength = checked_strength(strength)
 
     def step(state: PlayersState) -> PlayersState:
         now, pull_back = jax.vjp(field, state.players)
@@ -241,8 +243,8 @@ def symplectic(field: Field, *, step_size: StepSize, strength: Float[Array, ""] 
         `Update(init, step)`; a step costs one field, one Jacobian-vector and one vector-Jacobian product.
 
     Raises:
-        ValueError: step_size not positive, strength negative or not finite (concrete values), or not one step size
-            for each player.
+        ValueError: step_size not positive, strength negative or not finite (traced, they give NaN), or not one step
+            size for each player.
         TypeError: players that are no tuple of floating pytrees.
 
     Exact as a map. On a rotation of frequency a the flow has eigenvalues -lambda a^2 +- i a; a game without
@@ -257,7 +259,8 @@ def symplectic(field: Field, *, step_size: StepSize, strength: Float[Array, ""] 
     References:
         [balduzzi2018mechanics, sec. 3]
     """
-    rates, strength = _checked_rates(step_size), _checked_strength(strength)
+    rates = _checked_rates(step_size)
+    strength = checked_strength(strength)
 
     def step(state: PlayersState) -> PlayersState:
         now, pull_back = jax.vjp(field, state.players)
@@ -282,7 +285,7 @@ def implicit(field: Field, *, step_size: StepSize, iterations: int = 8) -> Updat
         `Update(init, step)`. Dense: a step solves a system in all n parameters.
 
     Raises:
-        ValueError: step_size not positive (concrete), not one for each player, or iterations < 1.
+        ValueError: step_size not positive (traced, it gives NaN), not one for each player, or iterations < 1.
         TypeError: iterations not an integer, players that are no tuple of floating pytrees.
 
     Exact once Newton's iteration has converged; it need not where eta times the field's curvature is large. A
@@ -301,8 +304,15 @@ def implicit(field: Field, *, step_size: StepSize, iterations: int = 8) -> Updat
 
     def step(state: PlayersState) -> PlayersState:
         start, unravel = ravel_pytree(state.players)
-        excess = lambda z: z - ravel_pytree(_moved(state.players, field(unravel(z)), rates))[0]
-        newton = lambda _, z: z - jnp.linalg.solve(jax.jacfwd(excess)(z), excess(z))
+
+        def excess(z: Array) -> Array:
+            """What z differs by from the place that the field at z leads to."""
+            return z - ravel_pytree(_moved(state.players, field(unravel(z)), rates))[0]
+
+        def newton(_: int, z: Array) -> Array:
+            """One step of Newton's iteration."""
+            return z - jnp.linalg.solve(jax.jacfwd(excess)(z), excess(z))
+
         return PlayersState(unravel(jax.lax.fori_loop(0, iterations, newton, start)))
 
     return Update(_start, step)
@@ -324,17 +334,17 @@ def _moved(players: Players, direction: Players, rates: StepSize) -> Players:
 
 def _combined(x: Any, factor: Any, y: Any) -> Any:
     """X + factor y over pytrees, in the precision of x."""
-    return jax.tree.map(lambda a, b: a + jnp.asarray(factor, a.dtype) * b, x, y)
+    return jax.tree.map(lambda a, b: a + jnp.asarray(factor, a.dtype) * b.astype(a.dtype), x, y)
 
 
 def _checked_rates(step_size: StepSize) -> StepSize:
-    for rate in step_size if isinstance(step_size, tuple) else (step_size,):
-        if is_concrete(rate) and jnp.ndim(rate):
-            raise ValueError(f"step_size must be a scalar or a tuple of scalars, got shape {jnp.shape(rate)}.")
-        require_positive("step_size", rate)
-    return step_size
+    """The step size or sizes, each a scalar > 0; NaN where a traced one is not."""
+    if isinstance(step_size, tuple):
+        return tuple(_checked_rate(rate) for rate in step_size)
+    return _checked_rate(step_size)
 
 
-def _checked_strength(strength: Float[Array, ""] | float) -> Float[Array, ""] | float:
-    require_in_range("strength", strength, 0.0, float("inf"), open_high=True)
-    return strength
+def _checked_rate(rate: Float[Array, ""] | float) -> Float[Array, ""] | float:
+    if jnp.ndim(rate):
+        raise ValueError(f"step_size must be a scalar or a tuple of scalars, got shape {jnp.shape(rate)}.")
+    return require_positive("step_size", rate)

@@ -13,7 +13,7 @@ from nsx.graphs._checks import prepare_adjacency, prepare_rows
 
 
 def non_neighbours(
-    adjacency: Bool[ArrayLike, "n n"], *, log_weights: Float[ArrayLike, "n n"] | None = None
+    adjacency: Bool[ArrayLike, "n n"], *, log_weights: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None
 ) -> Float[Array, "n n"]:
     r"""Log-weights of negatives, a row for each anchor: the nodes it has no edge to, itself left out.
 

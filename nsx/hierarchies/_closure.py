@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
 from nsx._checks import as_ids, is_concrete, require_count
@@ -54,7 +55,8 @@ def as_pairs(name: str, pairs: ArrayLike, num_nodes: int) -> np.ndarray:
         raise TypeError(f"{name} are traced, but they are read on the host. Call it outside jit.")
     if np.ndim(pairs) != 2 or np.shape(pairs)[1] != 2 or not len(pairs):
         raise ValueError(f"{name} must be at least one row (node, parent), shape (m, 2), got {np.shape(pairs)}.")
-    return np.asarray(as_ids(name, pairs, high=num_nodes))
+    with jax.ensure_compile_time_eval():  # on the host, also inside a transformation
+        return np.asarray(as_ids(name, pairs, high=num_nodes))
 
 
 def refuse_loops(pairs: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from nsx._checks import require_count
 from nsx._epochs import in_place
 from nsx._rows import Axes, add, locate, place_rows, require_shared, scan_steps, settle, take, zero_count
 from nsx._types import Array, Key
-from nsx.hierarchies._geometries import Geometry, Scale
+from nsx.hierarchies._geometries import Geometry, Scale, working_type
 from nsx.hierarchies._negatives import NoiseLaw, draw_negatives
 from nsx.hierarchies._plan import Plan
 
@@ -159,7 +159,7 @@ def _chunk(
         return draw_negatives(word, law, anchors), law.room[anchors] > 0
 
     drawn, possible = jax.lax.cond(burning, lambda: draw(plan.burn_in_noise), lambda: draw(plan.noise))
-    wide = _wide(points)
+    wide = working_type(points.dtype)
     batches = Batch(
         anchors=pairs[..., 0],
         others=jnp.concatenate([pairs[..., 1:], drawn.reshape(*pairs.shape[:2], -1)], axis=-1),
@@ -168,11 +168,6 @@ def _chunk(
     how = jax.tree.map(lambda x: x.astype(wide), How(plan.scale, 1 / plan.temperature, rate))
     (points, _), losses = scan_steps(partial(_step, plan.geometry), how, (points, ()), batches, mesh)
     return points, (jnp.sum(losses), jnp.sum(batches.counts))
-
-
-def _wide(points: Array) -> jnp.dtype:
-    """What the points are worked with in: half precision is only stored."""
-    return jnp.promote_types(points.dtype, jnp.float32)
 
 
 class Batch(NamedTuple):

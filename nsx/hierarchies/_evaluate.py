@@ -158,7 +158,7 @@ def _count(chart: Chart, anchors: Array, ancestors: Array) -> tuple[Array, Array
 
 def _count_block(chart: Chart, anchors: Array, ancestors: Array) -> tuple[Array, Array]:
     apart = separations(chart, jnp.maximum(anchors, 0))
-    apart = jnp.where(jnp.arange(chart.weight.size)[None] == anchors[:, None], jnp.inf, apart)
+    apart = jnp.where(jnp.arange(chart.weight.size, dtype=anchors.dtype)[None] == anchors[:, None], jnp.inf, apart)
     of_ancestor = jnp.where(ancestors >= 0, jnp.take_along_axis(apart, jnp.maximum(ancestors, 0), axis=1), jnp.inf)
     among = jnp.sum(of_ancestor[:, None, :] <= of_ancestor[..., None], axis=2, dtype=jnp.int32)
 

@@ -18,6 +18,7 @@ from nsx._types import Array
 from nsx.poincare import lorentz_distance, lorentz_project
 
 UNROLLED = 16  # coordinates added in one pass
+HUGE = 2.0**60  # squares of larger coordinates may overflow in float32; a power of two scales without rounding
 MARGIN_IN_EPS = 4  # a row capped nearer to the boundary than this could round onto it
 
 
@@ -35,10 +36,10 @@ class Scale(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Coordinates in which nodes are ranked: for each node u, the order of its distances to all v is that of
+    """Coordinates in which nodes are ranked.
 
-    |place_u - place_v|^2 weight_v  or, with heights,
-    w_u |place_u - place_v|^2 weight_v / 4 + sinh^2((height_u - height_v) / 2), all over max(w_u, 1), w = weight.
+    For each node u, the order of its distances to all v is that of |place_u - place_v|^2 weight_v, or, with heights,
+    weight_u |place_u - place_v|^2 weight_v / 4 + sinh^2((height_u - height_v) / 2).
 
     Attributes:
         place: `(d, n)`, coordinates first, so that sums over them are long loops.
@@ -319,7 +320,14 @@ def _half_inverse(root: Array) -> Array:
 
 def _cap(x: Array, limit: Array | float) -> Array:
     """Rows no longer than the limit."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    norm = jnp.sqrt(_square(wide))[..., None]
-    long = norm > limit
-    return (wide * jnp.where(long, limit / jnp.where(long, norm, 1), 1)).astype(x.dtype)
+    wide = x.astype(working_type(x.dtype))
+    most = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
+    shift = jnp.where(most > HUGE, 1 / HUGE, 1).astype(wide.dtype)  # else the square of a huge step is infinite, and
+    norm = jnp.sqrt(_square(wide * shift))[..., None]  # the limit over its root sends the row to the origin
+    long = norm > limit * shift
+    return jnp.where(long, wide * shift * (limit / jnp.where(long, norm, 1)), wide).astype(x.dtype)
+
+
+def working_type(dtype: jnp.dtype) -> jnp.dtype:
+    """What points are worked with in: half precision is only stored."""
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype

@@ -145,12 +145,13 @@ def plan(
     burn_in_rate = require_positive("burn_in_rate", burn_in_rate)
     require_finite("dampening", dampening)
 
-    noise = noise_law(pairs, num_nodes, _probabilities(log_weights, num_nodes))
-    burn_in_noise = noise_law(pairs, num_nodes, _frequencies(pairs, num_nodes, dampening))
-    if not _any_negative(noise, pairs):
-        raise ValueError("every node is related to all others, so there is no negative to draw. Give fewer relations.")
-    if not _any_negative(burn_in_noise, pairs):
-        burn_in_noise = noise
+    with jax.ensure_compile_time_eval():  # on the host, also inside a transformation
+        noise = noise_law(pairs, num_nodes, _probabilities(log_weights, num_nodes))
+        burn_in_noise = noise_law(pairs, num_nodes, _frequencies(pairs, num_nodes, dampening))
+        if not _any_negative(noise, pairs):
+            raise ValueError("every node is related to all others, so there is no negative to draw. Relate fewer.")
+        if not _any_negative(burn_in_noise, pairs):
+            burn_in_noise = noise
     chunks, steps = _cut(len(pairs), batch_size, negatives)
     geometry = ball_geometry() if geometry is None else geometry
     scale, temperature = scale_of(geometry, curvature, temperature)
@@ -190,9 +191,7 @@ def _cut(relations: int, batch_size: int, negatives: int) -> tuple[int, int]:
 def scale_of(geometry: Geometry, curvature: ArrayLike | None, temperature: ArrayLike = 1.0) -> tuple[Scale, Array]:
     """How the geometry measures at this curvature, and the temperature."""
     if curvature is not None and not geometry.curved:
-        raise ValueError(
-            f"this geometry is flat, but curvature is {curvature}. Leave it out, or name a curved geometry."
-        )
+        raise ValueError(f"flat space has no curvature, got {curvature}. Leave it out, or name a curved geometry.")
     temperature = require_positive("temperature", temperature)
     curvature = require_positive("curvature", 1.0 if curvature is None else curvature, advice="It is c > 0.")
     same = is_concrete(curvature) and is_concrete(temperature) and float(curvature) ** 0.5 * float(temperature) == 1

@@ -67,8 +67,9 @@ def in_batch(
         >>> from functools import partial
         >>> from nsx.losses import decoupled_info_nce
         >>> decoupled = partial(decoupled_info_nce, temperature=0.1)
-        >>> in_batch(decoupled, jnp.ones((4, 2)), jnp.ones((4, 2)))[0].round(4)  # log 3: the positive is not counted
-        Array(1.0986, dtype=float32)
+        >>> loss = in_batch(decoupled, jnp.ones((4, 2)), jnp.ones((4, 2)))
+        >>> print(np.asarray(loss).round(4))  # log 3: its own positive left out
+        [1.0986 1.0986 1.0986 1.0986]
 
     References:
         [zhai2023sigmoid], [yeh2022decoupled], [chuang2020debiased], [robinson2021contrastive]

@@ -88,10 +88,12 @@ def in_batch_info_nce(
 
     Example:
         >>> x, hard = jnp.eye(3), jnp.full((3, 2, 3), 0.5)
-        >>> in_batch_info_nce(x, x, temperature=1.0)[0].round(4)  # log(1 + 2 / e)
-        Array(0.5514, dtype=float32)
-        >>> in_batch_info_nce(x, x, temperature=1.0, own=hard)[0].round(4)  # log(1 + 2 / e + 2 / sqrt(e))
-        Array(1.0826, dtype=float32)
+        >>> loss = in_batch_info_nce(x, x, temperature=1.0)
+        >>> print(np.asarray(loss).round(4))  # log(1 + 2 / e)
+        [0.5514 0.5514 0.5514]
+        >>> loss = in_batch_info_nce(x, x, temperature=1.0, own=hard)
+        >>> print(np.asarray(loss).round(4))  # log(1 + 2 / e + 2 / sqrt(e))
+        [1.0814 1.0814 1.0814]
 
     References:
         [oord2018representation, eq. 4], [radford2021learning, fig. 3], [yi2019sampling], [karpukhin2020dense]

@@ -155,12 +155,12 @@ def _log_mean_potential(x: Array, t: Array) -> Array:
     x = x - jax.lax.stop_gradient(jnp.mean(x, axis=0, keepdims=True))  # less to cancel in |a|^2 + |b|^2 - 2 a.b
     norms = jnp.sum(x * x, axis=1)
 
-    @jax.checkpoint  # recomputed for the gradient, else all n x n potentials would be kept
     def log_row_sums(block: tuple[Array, Array, Array]) -> Array:
         points, index, norm = block
         square = norm[:, None] + norms[None, :] - 2 * jnp.matmul(points, x.T, precision="highest")
         other = (index[:, None] != jnp.arange(n)[None, :]) & (index >= 0)[:, None]
         return masked_logsumexp(-t * square, other)
 
-    rows = jax.lax.map(log_row_sums, split_rows(default_block(n), x, jnp.arange(n), norms))
+    blocks = split_rows(default_block(n), (x, jnp.arange(n), norms))
+    rows = jax.lax.map(jax.checkpoint(log_row_sums), blocks)  # else the gradient would keep all n x n potentials
     return masked_logsumexp(rows.reshape(-1)) - jnp.log(jnp.asarray(n * (n - 1), x.dtype))

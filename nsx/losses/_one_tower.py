@@ -57,11 +57,13 @@ def nt_xent(
     loss is, see `in_batch_info_nce`.
 
     Example:
-        >>> nt_xent(jnp.ones((4, 2)), temperature=0.1)[0].round(4)  # log 3: three others, all alike
-        Array(1.0986, dtype=float32)
+        >>> loss = nt_xent(jnp.ones((4, 2)), temperature=0.1)
+        >>> print(np.asarray(loss).round(4))  # log 3: three others, all alike
+        [1.0986 1.0986 1.0986 1.0986]
         >>> padded = jnp.ones((6, 2)).at[2::3].set(jnp.nan)  # two pairs and a row of padding in each half
-        >>> nt_xent(padded, temperature=0.1, where=jnp.array([True, True, False] * 2)).round(4)
-        Array([1.0986, 1.0986, 0.    , 1.0986, 1.0986, 0.    ], dtype=float32)
+        >>> loss = nt_xent(padded, temperature=0.1, where=jnp.array([True, True, False] * 2))
+        >>> print(np.asarray(loss).round(4))
+        [1.0986 1.0986 0.     1.0986 1.0986 0.    ]
 
     References:
         [chen2020simple, eq. 1]

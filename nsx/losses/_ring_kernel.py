@@ -200,8 +200,12 @@ def _again(tile, visitor: _Visitor, tiles: tuple, known: Array | tuple, plan: Pl
     if kept:
         dy, dx = jax.lax.scan(lambda dy, both: tile(dy, *both), dy, (first, known))
         parts.append(dx)
+
+    def again(dy: Array, part: tuple[Rows, Array, _Pull]) -> tuple[Array, Array]:
+        """A tile whose scores were not kept."""
+        return tile(dy, part, _scores(part[0], visitor.columns, plan))
+
     if kept < jax.tree.leaves(tiles)[0].shape[0]:
-        again = lambda dy, part: tile(dy, part, _scores(part[0], visitor.columns, plan))
         dy, dx = jax.lax.scan(again, dy, rest)
         parts.append(dx)
     return dy, _joined(parts)

@@ -58,11 +58,14 @@ def sup_con(
 
     Example:
         >>> points = 30.0 * jnp.eye(2)[jnp.array([0, 0, 0, 1])]
-        >>> sup_con(points, jnp.array([0, 0, 0, 1]), temperature=1.0).round(4)  # log 2: two positives each
-        Array([0.6931, 0.6931, 0.6931, 0.    ], dtype=float32)
-        >>> bank, bank_labels = points[3:], jnp.array([1])
-        >>> sup_con(points, jnp.array([0, 0, 0, 1]), temperature=1.0, bank=bank, bank_labels=bank_labels).round(4)
-        Array([0.6931, 0.6931, 0.6931, 0.    ], dtype=float32)
+        >>> labels = jnp.array([0, 0, 0, 1])
+        >>> loss = sup_con(points, labels, temperature=1.0)
+        >>> print(np.asarray(loss).round(4))  # log 2: two positives each
+        [0.6931 0.6931 0.6931 0.    ]
+        >>> bank = {"bank": points[:1], "bank_labels": labels[:1]}
+        >>> loss = sup_con(points, labels, temperature=1.0, **bank)
+        >>> print(np.asarray(loss).round(4))  # log 3: a third one in the bank
+        [1.0986 1.0986 1.0986 0.    ]
 
     References:
         [khosla2020supervised, eq. 2], [he2020momentum]

@@ -63,8 +63,7 @@ def _part(tree, start: Array, tile: int):
 
 
 def _put(tree, part, start: Array):
-    put = lambda array, piece: jax.lax.dynamic_update_slice_in_dim(array, piece, start, 0)
-    return jax.tree.map(put, tree, part)
+    return jax.tree.map(lambda a, piece: jax.lax.dynamic_update_slice_in_dim(a, piece, start, 0), tree, part)
 
 
 def _scores(row: Points, column: Points, precision: str | None) -> Array:
@@ -110,7 +109,11 @@ def _backward(tile: int, precision: str | None, residuals: tuple, g: Array) -> t
         low = column.positive + _part(sums.shift, j, tile)
         weights = weights + jnp.exp(scores - low[None, :]) * _part(scale, j, tile)[None, :]
         dx = _put(dx, _part(dx, i, tile) + jnp.matmul(weights, column.x, precision=precision), i)
-        across = lambda: _put(dx, _part(dx, j, tile) + jnp.matmul(weights.T, row.x, precision=precision), j)
+
+        def across() -> Array:
+            """What the tile gives to the points of its columns."""
+            return _put(dx, _part(dx, j, tile) + jnp.matmul(weights.T, row.x, precision=precision), j)
+
         return jax.lax.cond(i == j, lambda: dx, across), None  # on the diagonal both halves are one
 
     dx, _ = jax.lax.scan(step, jnp.zeros_like(padded.x), _corners(size, tile))

@@ -126,11 +126,11 @@ def root_above_zero(x: Array) -> Array:
 
 
 def unit_and_size(x: Array) -> tuple[Array, Array]:
-    """x = unit * size, the largest coordinate of the unit +-1 and the size `(..., 1)` a constant; 0 is 0 * 1."""
+    """x = unit * size, the largest coordinate of the unit about 1 and the size `(..., 1)` a constant; 0 is 0 * 1."""
     top = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
     size = jnp.where(top == 0, 1, top)
     shift = jnp.where(size > 1, 1 / SHIFT, SHIFT).astype(x.dtype)
-    return (x * shift) / (size * shift), size
+    return (x * shift) * (1 / (size * shift)), size  # the compiler keeps quotients, but repeats a maximum
 
 
 def norm(x: Array) -> Array:

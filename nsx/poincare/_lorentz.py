@@ -10,10 +10,10 @@ from nsx._checks import is_concrete
 from nsx._types import Array, ArrayLike, Float
 from nsx.poincare._ball import held_inside
 from nsx.poincare._functions import norm, root_of_square, scaled_arcsinh, unit_and_size, within_reach
-from nsx.poincare._points import dot, gap, prepare, require_inside
+from nsx.poincare._points import dot, gap, halves, prepare, require_inside
 
 HUGE = 1e9  # above it 1 + q^2 is q^2 in float64 too
-SHEET = 1e-3  # relative error of the time coordinate above which a point is refused
+SHEET = 1e-3  # relative error of the time coordinate above which a point is refused; more in half precision
 
 
 def to_lorentz(x: Float[ArrayLike, "... d"], *, curvature: Float[ArrayLike, ""] = 1.0) -> Float[Array, "... d_plus_1"]:
@@ -169,9 +169,9 @@ def lorentz_distance(
     Raises:
         ValueError: a concrete point off the hyperboloid, a curvature that is not positive, or shapes that do not fit.
 
-    Exact for coordinates up to 1e30 in float32 (70 from the origin; 1e300 and 690 in float64): on one ray within 4e-6,
-    and for points as far as the ball can hold within 1e-6 relative. Near points that are very far from the origin
-    keep only the angle that their coordinates hold, a length of eps sinh(r) across.
+    Exact for coordinates up to 1e30 in float32 (70 from the origin; 1e300 and 690 in float64): on one axis within 4e-6,
+    and for points as far as the ball can hold within 1e-6 relative. The angle between points that are farther is known
+    to 1e-11 in float32 (1e-24 in float64), at distance r a length of 1e-11 sinh(r) across.
 
     Example:
         >>> x, y = (jnp.array([jnp.cosh(r), jnp.sinh(r)]) for r in (30.0, 31.5))  # both beyond the ball of float32
@@ -186,8 +186,13 @@ def lorentz_distance(
 
 
 def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) -> tuple[Array, ...]:
-    """`prepare`, and every concrete point (not the tangent vectors v) lies on the hyperboloid."""
+    """`prepare`, and every concrete point (not the tangent vectors v) lies on the hyperboloid.
+
+    Time coordinates are read no more after this, but NaN in one makes the whole point NaN.
+    """
     c, *arrays = prepare(curvature, positive_curvature=True, x=x, **others)
+    given = [jnp.asarray(array).dtype for array in (x, *others.values())]
+    allowed = max([SHEET, *(4 * float(jnp.finfo(t).eps) for t in given if jnp.issubdtype(t, jnp.floating))])
     for name, array in zip(("x", *others), arrays, strict=True):
         if array.shape[-1] < 2:
             raise ValueError(f"{name} needs a time and at least one space coordinate, got shape {array.shape}.")
@@ -197,13 +202,13 @@ def prepare_sheet(curvature: ArrayLike, *, x: ArrayLike, **others: ArrayLike) ->
         top = np.maximum(np.max(np.abs(points), axis=-1, initial=0, keepdims=True), 1)
         with np.errstate(over="ignore", invalid="ignore"):  # NaN passes
             time = np.hypot(float(c) ** -0.5, top[..., 0] * np.linalg.norm(points[..., 1:] / top, axis=-1))
-            off = np.abs(points[..., 0] - time) > SHEET * time
+            off = np.abs(points[..., 0] - time) > allowed * time
         if np.any(off):
             raise ValueError(
                 f"{name} must lie on the hyperboloid, time = sqrt(1/c + |space|^2) at curvature {float(c):g}, time "
                 "first. Use `poincare.lorentz_project`, or `poincare.to_lorentz` for points of the ball."
             )
-    return c, *arrays
+    return c, *(array + 0 * array[..., :1] for array in arrays)
 
 
 @jax.custom_jvp
@@ -276,11 +281,27 @@ def _half_chord_far(x: Array, y: Array, root: Array) -> Array:
 
 
 def _turn(x: Array, y: Array, length_x: Array, length_y: Array) -> Array:
-    """Difference of the unit vectors; for neighbours from x - y, whose digits a difference of units would lose."""
+    """A vector as long as the difference of the unit vectors, 2 sin(phi / 2).
+
+    Up to a right angle it is the part of x (of neighbours, of x - y) that is across y, over |x| cos(phi / 2): that part
+    is found with half as many digits again as the coordinates have, since at distance r it counts e^r times.
+    """
     step = x - y
     close = norm(step) < jnp.minimum(length_x, length_y) / 2
-    # on one ray x |y| / |x| is y to the last digit, also where a compiler fuses the product with the difference
-    apart = over(x * over(length_y, length_x) - y, length_y)
-    step = jnp.where(close, step, 0)
-    shorter = dot(over(step, length_x + length_y), x + y)  # the difference of the lengths
-    return jnp.where(close, over(step - over(y, length_y) * shorter, length_x), apart)
+    lost = (x - (step - (step - x))) - (y + (step - x))  # what rounding took from x - y
+    unit = over(y, length_y)
+    base = jnp.where(close, step, x)
+    rest = _minus_product(base, dot(over(base, length_y), unit), y) + jnp.where(close, lost, 0)
+    across = rest - y * dot(over(rest, length_y), unit)  # rounding has left some of y
+
+    cosine = dot(over(x, length_x), unit)
+    acute = cosine > 0
+    half = jnp.sqrt((1 + jnp.where(acute, cosine, 1)) / 2)
+    return jnp.where(acute, over(across, length_x) / half, over(x, length_x) - unit)
+
+
+def _minus_product(x: Array, ratio: Array, y: Array) -> Array:
+    """x - ratio y where both nearly agree: products of halves are exact, and so is their difference from x."""
+    ratio_high, ratio_low = halves(ratio)
+    high, low = halves(y)
+    return (x - ratio_high * high) - (ratio_high * low + ratio_low * high + ratio_low * low)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from nsx._checks import require_in_range, require_positive
+from nsx._numerics import safe_sqrt
 from nsx._types import Array, ArrayLike, Float, PyTree
 from nsx.poincare._ball import held_inside
-from nsx.poincare._functions import safe_sqrt
 from nsx.poincare._gyro import rotate
 from nsx.poincare._maps import displacement
-from nsx.poincare._points import dot, gap, prepare, require_inside
+from nsx.poincare._points import gap, prepare, require_inside, square_norm
 
 ScalarOrSchedule = Float[ArrayLike, ""] | Callable[[Array], Array]
 
@@ -24,7 +24,7 @@ class RiemannianSGDState(NamedTuple):
     """State of `riemannian_sgd`.
 
     Attributes:
-        count: steps taken, int32; it drives the schedule.
+        count: steps taken, int32; it drives the schedule, and stays at 2^31 - 1 once there.
         velocity: mean of the past Riemannian gradients, carried to the present points; None without momentum.
     """
 
@@ -36,7 +36,7 @@ class RiemannianAdamState(NamedTuple):
     """State of `riemannian_adam`.
 
     Attributes:
-        count: steps taken, int32.
+        count: steps taken, int32; it stays at 2^31 - 1 once there.
         mean: first moment of the Riemannian gradients, a tangent vector per point, carried along.
         square: second moment of their Riemannian lengths, one number per point.
     """
@@ -47,7 +47,10 @@ class RiemannianAdamState(NamedTuple):
 
 
 def riemannian_sgd(
-    learning_rate: ScalarOrSchedule, *, curvature: Float[ArrayLike, ""] = 1.0, momentum: float | None = None
+    learning_rate: ScalarOrSchedule,
+    *,
+    curvature: Float[ArrayLike, ""] = 1.0,
+    momentum: Float[ArrayLike, ""] | None = None,
 ) -> optax.GradientTransformation:
     r"""Gradient descent along geodesics.
 
@@ -61,7 +64,9 @@ def riemannian_sgd(
     Returns:
         An optax transformation from ordinary gradients to displacements exp_x(-eta m) - x, computed without
         cancellation. It belongs last in `optax.chain`: what comes before it acts on ordinary gradients, what came after
-        it would leave the geodesic. `update` needs the parameters. Apply with `apply_updates`.
+        it would leave the geodesic. `update` needs the parameters. Apply with `apply_updates`. A traced learning rate,
+        momentum or curvature outside its domain makes every displacement NaN, and so does NaN in what is given; what
+        a schedule returns is taken as it is.
 
     Raises:
         ValueError: a negative learning rate or curvature, momentum outside [0, 1), and, in `update`, no parameters
@@ -78,9 +83,9 @@ def riemannian_sgd(
     References:
         [bonnabel2013stochastic, sec. 2], [becigneul2019riemannian, sec. 4]
     """
-    _require_rate(learning_rate)
+    learning_rate = _required_rate(learning_rate)
     if momentum is not None:
-        require_in_range("momentum", momentum, 0, 1, open_high=True)
+        momentum = require_in_range("momentum", momentum, 0, 1, open_high=True)
 
     def init(params: PyTree) -> RiemannianSGDState:
         velocity = None if momentum is None else jax.tree.map(jnp.zeros_like, params)
@@ -89,12 +94,20 @@ def riemannian_sgd(
     def update(updates: PyTree, state: RiemannianSGDState, params: PyTree | None = None):
         _require_params(params)
         rate = _rate(learning_rate, state.count)
+        count = optax.safe_increment(state.count)
+
+        def plain(g: Array, x: Array) -> Array:
+            """The step of one array."""
+            return _sgd_step(g, x, rate, curvature)
+
+        def moving(g: Array, m: Array, x: Array) -> tuple[Array, Array]:
+            """The step of one array, and its new velocity."""
+            return _momentum_step(g, m, x, rate, momentum, curvature)
+
         if momentum is None:
-            steps = jax.tree.map(lambda g, x: _sgd_step(g, x, rate, curvature), updates, params)
-            return steps, RiemannianSGDState(state.count + 1, None)
-        leaf = lambda g, m, x: _momentum_step(g, m, x, rate, momentum, curvature)
-        steps, velocity = _unzip(jax.tree.map(leaf, updates, state.velocity, params), updates, 2)
-        return steps, RiemannianSGDState(state.count + 1, velocity)
+            return jax.tree.map(plain, updates, params), RiemannianSGDState(count, None)
+        steps, velocity = _unzip(jax.tree.map(moving, updates, state.velocity, params), updates, 2)
+        return steps, RiemannianSGDState(count, velocity)
 
     return optax.GradientTransformation(init, update)
 
@@ -103,9 +116,9 @@ def riemannian_adam(
     learning_rate: ScalarOrSchedule,
     *,
     curvature: Float[ArrayLike, ""] = 1.0,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+    b1: Float[ArrayLike, ""] = 0.9,
+    b2: Float[ArrayLike, ""] = 0.999,
+    eps: Float[ArrayLike, ""] = 1e-8,
 ) -> optax.GradientTransformation:
     r"""Adam along geodesics: one adaptive step size per point, momentum carried by parallel transport.
 
@@ -123,7 +136,9 @@ def riemannian_adam(
 
     Returns:
         An optax transformation from ordinary gradients to displacements; it belongs last in `optax.chain`. `update`
-        needs the parameters. Apply with `apply_updates`. A gradient of 0 moves nothing at the first step.
+        needs the parameters. Apply with `apply_updates`. A gradient of 0 moves nothing at the first step. Traced
+        numbers outside their domain make every displacement NaN, and so does NaN in what is given; what a schedule
+        returns is taken as it is.
 
     Raises:
         ValueError: a negative learning rate or curvature, b1 or b2 outside [0, 1), eps not positive, and, in
@@ -140,10 +155,12 @@ def riemannian_adam(
     References:
         [becigneul2019riemannian, alg. 1]
     """
-    _require_rate(learning_rate)
-    for name, value in (("b1", b1), ("b2", b2)):
-        require_in_range(name, value, 0, 1, open_high=True)
-    require_positive("eps", eps)
+    learning_rate = _required_rate(learning_rate)
+    decays = Decays(
+        b1=require_in_range("b1", b1, 0, 1, open_high=True),
+        b2=require_in_range("b2", b2, 0, 1, open_high=True),
+        eps=require_positive("eps", eps),
+    )
 
     def init(params: PyTree) -> RiemannianAdamState:
         lengths = jax.tree.map(lambda x: jnp.zeros_like(x[..., :1]), params)
@@ -151,12 +168,25 @@ def riemannian_adam(
 
     def update(updates: PyTree, state: RiemannianAdamState, params: PyTree | None = None):
         _require_params(params)
-        rate, count = _rate(learning_rate, state.count), state.count + 1
-        leaf = lambda g, m, v, x: _adam_step(g, m, v, x, rate, count, (b1, b2, eps), curvature)
-        steps, mean, square = _unzip(jax.tree.map(leaf, updates, state.mean, state.square, params), updates, 3)
+        rate = _rate(learning_rate, state.count)
+        count = optax.safe_increment(state.count)
+
+        def moving(g: Array, m: Array, v: Array, x: Array) -> tuple[Array, Array, Array]:
+            """The step of one array, and its new moments."""
+            return _adam_step(g, m, v, x, rate, count, decays, curvature)
+
+        steps, mean, square = _unzip(jax.tree.map(moving, updates, state.mean, state.square, params), updates, 3)
         return steps, RiemannianAdamState(count, mean, square)
 
     return optax.GradientTransformation(init, update)
+
+
+class Decays(NamedTuple):
+    """Numbers of `riemannian_adam`."""
+
+    b1: ArrayLike
+    b2: ArrayLike
+    eps: ArrayLike
 
 
 def apply_updates(
@@ -174,7 +204,8 @@ def apply_updates(
             None means all of them.
 
     Returns:
-        The new parameters, in their own dtypes; points of the ball inside at the default margin of `project`.
+        The new parameters, in their own dtypes; points of the ball inside at the default margin of `project`. A traced
+        curvature outside its domain, and NaN, give NaN.
 
     Raises:
         ValueError: a negative curvature, or pytrees that do not fit.
@@ -184,15 +215,19 @@ def apply_updates(
     Example:
         >>> params = {"point": jnp.array([0.5, 0.0]), "bias": jnp.zeros(2)}
         >>> moved = apply_updates(params, jax.tree.map(jnp.ones_like, params), mask={"point": True, "bias": False})
-        >>> bool(jnp.linalg.norm(moved["point"]) < 1), moved["bias"].tolist()
-        (True, [1.0, 1.0])
+        >>> moved["point"].round(4).tolist(), moved["bias"].tolist()  # (1.5, 1), held inside
+        ([0.8321, 0.5547], [1.0, 1.0])
 
     References:
         [nickel2017poincare, eq. 5]
     """
     moved = optax.apply_updates(params, updates)
     mask = True if mask is None else mask
-    hold = lambda inside, part: jax.tree.map(lambda x: _held(x, curvature), part) if inside else part
+
+    def hold(inside: bool, part: PyTree) -> PyTree:
+        """The part of the tree under one entry of the mask."""
+        return jax.tree.map(lambda x: _held(x, curvature), part) if inside else part
+
     return jax.tree.map(hold, mask, moved)
 
 
@@ -206,9 +241,10 @@ def _require_params(params: PyTree | None) -> None:
         raise ValueError("update needs the points it moves: pass the parameters, update(gradients, state, params).")
 
 
-def _require_rate(learning_rate: ScalarOrSchedule) -> None:
-    if not callable(learning_rate):
-        require_in_range("learning_rate", learning_rate, 0, float("inf"), open_high=True)
+def _required_rate(learning_rate: ScalarOrSchedule) -> ScalarOrSchedule:
+    if callable(learning_rate):
+        return learning_rate
+    return require_in_range("learning_rate", learning_rate, 0, float("inf"), open_high=True)
 
 
 def _rate(learning_rate: ScalarOrSchedule, count: Array) -> Array:
@@ -228,32 +264,39 @@ def _natural(g: Array, x: Array, curvature: ArrayLike) -> tuple[Array, Array, Ar
 
 
 def _sgd_step(g: Array, x: Array, rate: Array, curvature: ArrayLike) -> Array:
-    dtype = x.dtype
-    c, x, g = _natural(g, x, curvature)
-    return displacement(x, -jnp.asarray(rate, g.dtype) * g, c).astype(dtype)
+    c, point, natural = _natural(g, x, curvature)
+    return displacement(point, -_typed(rate, natural) * natural, c).astype(x.dtype)
 
 
 def _momentum_step(
-    g: Array, m: Array, x: Array, rate: Array, momentum: float, curvature: ArrayLike
+    g: Array, m: Array, x: Array, rate: Array, momentum: ArrayLike, curvature: ArrayLike
 ) -> tuple[Array, Array]:
-    dtype = x.dtype
-    c, x, g = _natural(g, x, curvature)
-    m = momentum * m.astype(g.dtype) + g
-    step = displacement(x, -jnp.asarray(rate, g.dtype) * m, c)
-    return step.astype(dtype), _carried(m, x, step, c).astype(dtype)
+    c, point, natural = _natural(g, x, curvature)
+    velocity = _typed(momentum, natural) * m.astype(natural.dtype) + natural
+    step = displacement(point, -_typed(rate, natural) * velocity, c)
+    return step.astype(x.dtype), _carried(velocity, point, step, c).astype(x.dtype)
 
 
 def _adam_step(
-    g: Array, m: Array, v: Array, x: Array, rate: Array, count: Array, decays: tuple[float, ...], curvature: ArrayLike
+    g: Array, m: Array, v: Array, x: Array, rate: Array, count: Array, decays: Decays, curvature: ArrayLike
 ) -> tuple[Array, Array, Array]:
-    dtype, (b1, b2, eps) = x.dtype, decays
-    c, x, g = _natural(g, x, curvature)
-    lengths = dot(g, g) * (2 / gap(x, c)) ** 2
-    m, v = b1 * m.astype(g.dtype) + (1 - b1) * g, b2 * v.astype(g.dtype) + (1 - b2) * lengths
-    grown = count.astype(g.dtype)
-    direction = (m / (1 - b1**grown)) / (safe_sqrt(v / (1 - b2**grown)) + eps)
-    step = displacement(x, -jnp.asarray(rate, g.dtype) * direction, c)
-    return step.astype(dtype), _carried(m, x, step, c).astype(dtype), v.astype(dtype)
+    c, point, natural = _natural(g, x, curvature)
+    b1, b2, eps = (_typed(number, natural) for number in decays)
+
+    # moments of the gradient and of its Riemannian length, and what they miss after few steps
+    lengths = square_norm(natural) * (2 / gap(point, c)) ** 2
+    mean = b1 * m.astype(natural.dtype) + (1 - b1) * natural
+    square = b2 * v.astype(natural.dtype) + (1 - b2) * lengths
+    grown = count.astype(natural.dtype)
+    direction = (mean / (1 - b1**grown)) / (safe_sqrt(square / (1 - b2**grown)) + eps)
+
+    step = displacement(point, -_typed(rate, natural) * direction, c)
+    return step.astype(x.dtype), _carried(mean, point, step, c).astype(x.dtype), square.astype(x.dtype)
+
+
+def _typed(number: ArrayLike, like: Array) -> Array:
+    """A number in the precision that is worked with."""
+    return jnp.asarray(number).astype(like.dtype)
 
 
 def _carried(m: Array, x: Array, step: Array, c: Array) -> Array:

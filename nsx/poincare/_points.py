@@ -72,7 +72,7 @@ def require_inside(c: Array, **points: Array) -> None:
             )
 
 
-def _halves(x: Array) -> tuple[Array, Array]:
+def halves(x: Array) -> tuple[Array, Array]:
     """x as a sum of two numbers of half the digits, whose products are exact."""
     kind = jnp.finfo(x.dtype)
     high = jax.lax.reduce_precision(x, exponent_bits=kind.nexp, mantissa_bits=(kind.nmant - 1) // 2)
@@ -107,12 +107,12 @@ def _gap(x: Array, c: Array) -> Array:
 
     # |x|^2; the nearest power of two to c keeps every partial sum below 2^(nmant + 1) units, as c|x|^2 < 1
     power = jax.lax.reduce_precision(jnp.maximum(c, kind.tiny), exponent_bits=kind.nexp, mantissa_bits=0)
-    high, low = _halves(x)
+    high, low = halves(x)
     square, rest = _fixed_point_sum([high * high, 2 * high * low], [low * low], power * top)
 
     # c|x|^2
-    c_high, c_low = _halves(c)
-    high, low = _halves(square)
+    c_high, c_low = halves(c)
+    high, low = halves(square)
     whole, part = _fixed_point_sum([c_high * high, c_high * low, c_low * high], [c_low * low, c * rest], top)
     # divided by a 1 that the compiler cannot see: it keeps quotients, but repeats cheap sums for every coordinate
     return ((1 - whole) - part) / (power * (1 / power))

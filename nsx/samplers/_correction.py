@@ -125,7 +125,8 @@ def correction(
     log_weights = as_float("log_weights", log_weights)
     require_log_weights(log_weights)
     size = log_weights.shape[-1]
-    ids, positive_ids = as_ids("ids", ids, high=size), as_ids("positive_ids", positive_ids, high=size)
+    ids = as_ids("ids", ids, high=size)
+    positive_ids = as_ids("positive_ids", positive_ids, high=size)
     require_broadcastable("the rows of log_weights", log_weights.shape[:-1], positive_ids.shape)
     no_hit = no_accidental_hits(positive_ids, ids)
     log_q_positive = _log_prob_of(log_weights, positive_ids[..., None])[..., 0]

@@ -91,7 +91,7 @@ def _fits_32_bits(dtype: np.dtype) -> bool:
     return np.iinfo(dtype).max <= MOST
 
 
-def _narrowed(labels: Array, array_module: object) -> Array:
+def _narrowed(labels: Array | np.ndarray, array_module: object) -> Array | np.ndarray:
     """Labels as int32, -1 for those beyond."""
     if _fits_32_bits(labels.dtype):
         return labels.astype(np.int32)
@@ -109,7 +109,7 @@ def _require_scores(name: str, scores: Array, counted: np.ndarray | None) -> Non
         raise ValueError(f"{name} holds NaN or +inf; a score must be finite, or -inf for what is forbidden.")
 
 
-def _entered(where: Array, array_module: object) -> Array:
+def _entered(where: Array | np.ndarray, array_module: object) -> Array | np.ndarray:
     """True where a transition leads into a position: it counts, and so does one before it."""
     return where & (array_module.cumsum(where) > 1)
 

@@ -102,7 +102,9 @@ def _viterbi(chain: Chain) -> Viterbi:
     labels, best = _best(jax.lax.stop_gradient(chain))
     score = jnp.where(jnp.any(chain.where), best, 0)
     labels = _shown(labels, chain.where, score)
-    return Viterbi(labels, _with_slope_of(score, jnp.where(jnp.isneginf(score), 0, _path_score(chain, labels))))
+    slope = jnp.where(jnp.isnan(score), jnp.nan, jnp.where(jnp.isneginf(score), 0, 1)).astype(score.dtype)
+    path = jnp.sum(path_terms(chain, jnp.maximum(labels, 0)))
+    return Viterbi(labels, _with_slope_of(score, slope * path))
 
 
 def _best(chain: Chain) -> tuple[Array, Array]:
@@ -141,10 +143,6 @@ def _largest(best: Double, pairwise: Array) -> tuple[Double, Array]:
     winner = jnp.min(jnp.where(above == most[None, :], label[:, None], none), axis=0)
     largest = two_sum(rounded, moved(most, jnp.abs(most), units=BEYOND_ROUNDING))
     return Double(jnp.where(closed, -jnp.inf, largest.head), jnp.where(closed, 0, largest.tail)), winner
-
-
-def _path_score(chain: Chain, labels: Array) -> Array:
-    return jnp.sum(path_terms(chain, jnp.maximum(labels, 0)))
 
 
 @jax.custom_jvp

@@ -1,8 +1,8 @@
 """SGNS on blocks of consecutive tokens: how a corpus is cut into them, their loss, and the few rows each changes.
 
 A block of t tokens meets its own neighbourhood of t + 2w tokens and s noise words in one (t, t + 2w + s) table of
-scores; a band of the table holds the observed pairs. Gathering and scattering rows costs 2 + (2w + s)/t rows a
-token, where a list of pairs costs k + 2 rows a pair.
+scores; a band of the table holds the observed pairs. Gathering and scattering rows costs 2 + (2w + s)/t rows per
+token, where a list of pairs costs k + 2 rows per pair.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nsx._checks import as_float, as_ids, require_finite, require_positive
 from nsx._types import Array, ArrayLike, Float, Int, Key
 from nsx.words._plan import SgnsPlan
 from nsx.words._subsample import subsample
 
 
 class Embedding(NamedTuple):
-    """Two vectors a word; the score of a pair is word[w] @ context[c].
+    """Two vectors per word; the score of a pair is word[w] @ context[c].
 
     Attributes:
         word: v, vectors of words as centres, shape `(V, d)`.
@@ -135,10 +136,15 @@ def block_loss(
         embedding: tables of shape `(V, d)`.
         block: t centres and their neighbourhood.
         noise_ids: word ids drawn from the noise law, shape `(s,)`, s >= 1.
-        negatives: k, noise draws a pair in expectation.
+        negatives: k > 0, noise draws per pair in expectation.
 
     Returns:
-        Loss in nats, a scalar; divide by `jnp.sum(block.left + block.right)` for the loss per pair.
+        Loss in nats, a scalar; divide by `jnp.sum(block.left + block.right)` for the loss per pair. Tables of half
+        precision are scored and summed in float32.
+
+    Raises:
+        ValueError: an id outside [0, V), k not positive. Traced, these give NaN.
+        TypeError: ids that are not integers.
 
     Exact SGNS loss in expectation over the draws, for any s: each pair gets k expected negatives, hits of its own
     context included (word2vec skips those, which lowers k by the share q(c) of the context). The draws of
@@ -153,8 +159,8 @@ def block_loss(
     References:
         [mikolov2013distributed, eq. 4], [goldberg2014word2vec]
     """
-    _, _, scores, weight = _scored(embedding, block, noise_ids, negatives)
-    return signed_loss(scores, weight)
+    scored = _scored(embedding, block, noise_ids, negatives)
+    return signed_loss(scored.scores, scored.weight)
 
 
 def block_update(
@@ -175,12 +181,16 @@ def block_update(
         embedding: tables of shape `(V, d)`.
         block: t centres and their neighbourhood.
         noise_ids: word ids drawn from the noise law, shape `(s,)`.
-        negatives: k, noise draws a pair in expectation.
-        learning_rate: eta.
+        negatives: k > 0, noise draws per pair in expectation.
+        learning_rate: eta, finite.
 
     Returns:
         `BlockUpdate` of t + (t + 2w + s) rows: their sum over equal ids is -eta times the gradient. Every other
-        row of the tables has gradient 0.
+        row of the tables has gradient 0. Rows of half-precision tables are summed in float32 and come in their type.
+
+    Raises:
+        ValueError: an id outside [0, V), k not positive, eta not finite. Traced, these give NaN.
+        TypeError: ids that are not integers.
 
     Exact gradient of `block_loss`; its expectation over the draws is the sum of the per-pair SGNS gradients with k
     negatives each. All pairs of the block see the parameters from before it, where word2vec updates after each.
@@ -195,8 +205,11 @@ def block_update(
     References:
         [mikolov2013distributed, eq. 4], [goldberg2014word2vec]
     """
-    rows, vectors, scores, weight = _scored(embedding, block, noise_ids, negatives)
-    return _descend(rows, vectors, scores, weight, learning_rate)
+    scored = _scored(embedding, block, noise_ids, negatives)
+    rate = as_float("learning_rate", require_finite("learning_rate", learning_rate)).astype(scored.scores.dtype)
+    update = _descend(scored.rows, scored.vectors, scored.scores, scored.weight, rate)
+    word = update.word.astype(embedding.word.dtype)
+    return update._replace(word=word, context=update.context.astype(embedding.context.dtype))
 
 
 def update_and_scores(
@@ -215,11 +228,28 @@ def signed_loss(scores: Array, weight: Array) -> Array:
     return jnp.sum(jnp.abs(weight) * jax.nn.softplus(jnp.where(weight < 0, -scores, scores)))
 
 
-def _scored(embedding: Embedding, block: Block, noise_ids: Array, negatives: ArrayLike) -> tuple:
-    """Row ids, vectors, their scores `(t, t + 2w + s)` and how often each counts."""
-    rows = block_rows(block, noise_ids)
-    vectors = embedding.word[rows[0]], embedding.context[rows[1]]
-    return rows, vectors, *_scores(rows, vectors, block, negatives)
+class _Scored(NamedTuple):
+    """A block looked up: row ids and vectors of either side, scores `(t, t + 2w + s)`, and how often each counts."""
+
+    rows: tuple[Array, Array]
+    vectors: tuple[Array, Array]
+    scores: Array
+    weight: Array
+
+
+def _scored(embedding: Embedding, block: Block, noise_ids: Array, negatives: ArrayLike) -> _Scored:
+    high = len(embedding.word)
+    block = block._replace(ids=as_ids("block.ids", block.ids, high=high))
+    rows = block_rows(block, as_ids("noise_ids", noise_ids, high=high))
+    vectors = tuple(_looked_up(table, ids) for table, ids in zip(embedding, rows, strict=True))
+    negatives = as_float("negatives", require_positive("negatives", negatives, advice="k counts noise draws per pair."))
+    return _Scored(rows, vectors, *_scores(rows, vectors, block, negatives))
+
+
+def _looked_up(table: Array, ids: Array) -> Array:
+    """Rows of a table, at least in float32; NaN for a traced id that it does not have."""
+    place = jnp.where(ids < 0, len(table), ids)  # a negative place would count from the end
+    return as_float("tables", table).at[place].get(mode="fill", fill_value=jnp.nan)
 
 
 def _scores(rows: tuple, vectors: tuple, block: Block, negatives: ArrayLike) -> tuple[Array, Array]:
@@ -241,10 +271,13 @@ def block_rows(block: Block, noise_ids: Array) -> tuple[Array, Array]:
 
 def _signed_weight(block: Block, num_noise: int, negatives: ArrayLike, dtype: jnp.dtype) -> Array:
     """How often each score counts, `(t, t + 2w + s)`: -1 at observed pairs, k n_i / s at noise, 0 elsewhere."""
-    size, width = block.left.size, block.ids.size
-    offset = jnp.arange(width + num_noise)[None, :] - jnp.arange(size)[:, None] - (width - size) // 2
-    noise = jnp.arange(width + num_noise)[None, :] >= width
-    left, right = block.left[:, None], block.right[:, None]
+    size = block.left.size
+    width = block.ids.size
+    column = jnp.arange(width + num_noise, dtype=jnp.int32)[None, :]
+    offset = column - jnp.arange(size, dtype=jnp.int32)[:, None] - (width - size) // 2
+    noise = column >= width
+    left = block.left.astype(jnp.int32)[:, None]
+    right = block.right.astype(jnp.int32)[:, None]
     near = (offset >= -left) & (offset <= right) & (offset != 0) & ~noise
     share = (left + right).astype(dtype) * (jnp.asarray(negatives, dtype) / num_noise)
     return jnp.where(noise, share, -near.astype(dtype))

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from nsx._checks import require_count
+from nsx._checks import as_ids, as_labels, is_concrete, require_count
 from nsx._types import ArrayLike, Int
 
 
@@ -43,7 +43,7 @@ def cooccurrence(
       a_d = 1 \ \text{(uniform)} \quad\text{or}\quad a_d = \tfrac{W - d + 1}{W} \ \text{(word2vec)}.$$
 
     Args:
-        tokens: word ids in [0, vocabulary_size) in reading order, shape `(n,)`, n >= 1.
+        tokens: word ids in [0, vocabulary_size) of any integer type, in reading order, shape `(n,)`, n >= 1.
         window: W >= 1, the farthest offset that counts, in tokens.
         vocabulary_size: V, the side of the table.
         sentence: label of the sentence of each token, shape `(n,)`; no pair crosses a change of label. None is
@@ -52,13 +52,13 @@ def cooccurrence(
             draws its window uniformly from 1..W.
 
     Returns:
-        Symmetric `PairCounts` of shape (V, V). Memory at its peak, the result included: about 30 bytes a token and
-        50 a cell of the result; a V x V table is formed only where V^2 <= n.
+        Symmetric `PairCounts` of shape (V, V). Memory at its peak, the result included: about 30 bytes per token
+        and 50 per cell of the result; a V x V table is formed only where V^2 <= n.
 
     Raises:
         ValueError: no token, an id out of range, window or vocabulary_size < 1, labels that do not fit, or an
             unknown weighting.
-        TypeError: ids that are not integers.
+        TypeError: ids or labels that are not integers, or traced ones.
 
     Exact for "uniform"; for "word2vec" exactly the expectation over the drawn windows. Runs on the host, not
     under jit.
@@ -71,8 +71,9 @@ def cooccurrence(
         [mikolov2013efficient, sec. 3.2], [levy2015improving, sec. 3.1]
     """
     require_count("window", window)
-    ids = _as_ids(tokens, vocabulary_size)
-    segment = None if sentence is None else _segments(sentence, ids.shape)
+    ids = token_ids(tokens, vocabulary_size)
+    ids = ids.astype(np.uint32 if vocabulary_size**2 <= 2**32 else np.uint64)  # the smallest that holds a pair's key
+    segment = None if sentence is None else sentence_numbers(sentence, ids.shape)
     if weighting not in ("uniform", "word2vec"):
         raise ValueError(f"weighting must be 'uniform' or 'word2vec', got {weighting!r}.")
     offsets = range(1, min(window, ids.size - 1) + 1)
@@ -94,6 +95,9 @@ def to_dense(counts: PairCounts) -> np.ndarray:
     Returns:
         NumPy float64 array, shape `(V, C)`, zero at the unobserved cells.
 
+    Raises:
+        ValueError: an id outside the table.
+
     Exact.
 
     Example:
@@ -103,6 +107,7 @@ def to_dense(counts: PairCounts) -> np.ndarray:
     References:
         [levy2014neural, sec. 3]
     """
+    _require_cells(counts)
     table = np.zeros(counts.shape)
     table[counts.rows, counts.cols] = counts.values
     return table
@@ -120,6 +125,9 @@ def marginals(counts: PairCounts) -> tuple[np.ndarray, np.ndarray]:
         Word totals, shape `(V,)`, and context totals, shape `(C,)`, NumPy float64. Without sentence bounds they
         are about 2 W times the word counts; the noise of the chapters' closed forms is the second.
 
+    Raises:
+        ValueError: an id outside the table.
+
     Exact.
 
     Example:
@@ -129,6 +137,7 @@ def marginals(counts: PairCounts) -> tuple[np.ndarray, np.ndarray]:
     References:
         [levy2014neural, sec. 3]
     """
+    _require_cells(counts)
     words, contexts = counts.shape
     return (
         np.bincount(counts.rows, counts.values, minlength=words),
@@ -136,37 +145,44 @@ def marginals(counts: PairCounts) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _as_ids(tokens: ArrayLike, vocabulary_size: int) -> np.ndarray:
-    """Token ids as the smallest unsigned type that holds a pair key, checked; the first bad id is named."""
+def token_ids(tokens: ArrayLike, vocabulary_size: int) -> np.ndarray:
+    """Token ids on the host, int32, checked in their own type and size; the first bad id is named."""
     require_count("vocabulary_size", vocabulary_size)
     if vocabulary_size > np.iinfo(np.int32).max:
         raise ValueError(f"vocabulary_size must be below 2^31 for a pair to fit 64 bits, got {vocabulary_size}.")
-    ids = np.asarray(tokens)
-    if ids.size == 0:
+    _require_host("tokens", tokens)
+    shape = np.shape(tokens)
+    if 0 in shape:
         raise ValueError("tokens are empty: nothing to count. Check the corpus and its minimum count.")
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"tokens must be integer ids, got dtype {ids.dtype}. Map words to ids first.")
-    if ids.ndim != 1:
-        raise ValueError(f"tokens must be one stream of shape (n,), got {ids.shape}. Label sentences with `sentence`.")
-    if ids.min() < 0 or ids.max() >= vocabulary_size:
-        first = int(np.argmax((ids < 0) | (ids >= vocabulary_size)))
-        raise ValueError(
-            f"tokens must be in [0, {vocabulary_size}), got {ids[first]} at position {first}. Drop unknown words first."
-        )
-    return ids.astype(np.uint32 if vocabulary_size**2 <= 2**32 else np.uint64)
+    if len(shape) != 1:
+        raise ValueError(f"tokens must be one stream of shape (n,), got {shape}. Label sentences with `sentence`.")
+    return np.asarray(as_ids("tokens", tokens, high=vocabulary_size))
 
 
-def _segments(sentence: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+def sentence_numbers(sentence: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Runs of equal labels, numbered: a label that returns later is another sentence."""
-    labels = np.asarray(sentence)
-    if labels.shape != shape:
-        raise ValueError(f"sentence must label each token, shape {shape}, got {labels.shape}.")
+    _require_host("sentence", sentence)
+    if np.shape(sentence) != shape:
+        raise ValueError(f"sentence must label each token, shape {shape}, got {np.shape(sentence)}.")
+    labels = np.asarray(*as_labels(sentence=sentence))
     return np.concatenate(([0], np.cumsum(labels[1:] != labels[:-1])))
+
+
+def _require_host(name: str, value: ArrayLike) -> None:
+    if not is_concrete(value):
+        raise TypeError(f"{name} are traced, but a corpus is looked at on the host. Call this outside jit.")
+
+
+def _require_cells(counts: PairCounts) -> None:
+    """Raise where a cell lies outside the table: a negative id would count from the end."""
+    as_ids("rows", counts.rows, high=counts.shape[0])
+    as_ids("cols", counts.cols, high=counts.shape[1])
 
 
 def _pair_keys(ids: np.ndarray, segment: np.ndarray | None, size: int, offset: int) -> np.ndarray:
     """One key per unordered pair at this distance: smaller id * V + larger id, half as many as ordered pairs."""
-    near, far = ids[:-offset], ids[offset:]
+    near = ids[:-offset]
+    far = ids[offset:]
     keys = np.minimum(near, far) * ids.dtype.type(size) + np.maximum(near, far)
     return keys if segment is None else keys[segment[:-offset] == segment[offset:]]
 
@@ -182,7 +198,8 @@ def _count_dense(ids: np.ndarray, segment: np.ndarray | None, size: int, weights
 
 def _count_sparse(ids: np.ndarray, segment: np.ndarray | None, size: int, weights: dict[int, int]) -> tuple:
     """The same by sorting the keys of one offset at a time, so memory follows the distinct pairs."""
-    keys, totals = np.zeros(0, ids.dtype), np.zeros(0, np.int64)
+    keys = np.zeros(0, ids.dtype)
+    totals = np.zeros(0, np.int64)
     for offset, weight in weights.items():
         new, counts = _run_lengths(_pair_keys(ids, segment, size, offset))
         keys, totals = _merge(keys, totals, new, weight * counts)

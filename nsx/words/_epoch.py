@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from nsx._checks import require_count
-from nsx._rows import Axes, add, by_rows, locate, place_rows, require_shared, share_out, take, zero_count
+from nsx._epochs import in_place
+from nsx._rows import Axes, add, locate, place_rows, require_shared, scan_steps, take, zero_count
+from nsx._sums import read_wide, wide_count
 from nsx._types import Array, Key
 from nsx.samplers import draw_alias
 from nsx.words._blocks import Block, Embedding, block_rows, sample_blocks, signed_loss, update_and_scores
@@ -33,14 +35,22 @@ class SgnsInfo(NamedTuple):
     """What an epoch reports.
 
     Attributes:
-        loss: nats per pair, on one block of each step, scored before it is learnt from; 0 where it held no pair.
-        num_pairs: int32, pairs trained on.
+        loss: nats per pair, on one block of each step, scored before it is learnt from, summed in float32 or wider;
+            NaN where those blocks held no pair.
+        watched_pairs: pairs that the loss is a mean of, a float.
+        pair_count: uint32 `(2,)`, pairs trained on, as high and low 32 bits: see `num_pairs`.
         learning_rate: of the epoch's last step.
     """
 
     loss: Array
-    num_pairs: Array
+    watched_pairs: Array
+    pair_count: Array
     learning_rate: Array
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs trained on, a Python integer: an epoch may have more than 2^31. Outside jit only."""
+        return read_wide(self.pair_count)
 
 
 def sgns_init(
@@ -59,15 +69,16 @@ def sgns_init(
         key: from `jax.random.key`.
         plan: of the corpus.
         dimension: d >= 1.
-        dtype: of the tables.
+        dtype: of the tables, a floating type; what is summed is summed in float32 at least.
         mesh: devices that share the rows of the tables; None keeps them on one.
 
     Returns:
-        `SgnsState` at step 0. Every score starts at 0, a loss of (1 + k) log 2 a pair. On a mesh, rows of zeros make
+        `SgnsState` at step 0. Every score starts at 0, a loss of (1 + k) log 2 per pair. On a mesh, rows of zeros make
         V a multiple of its devices; no word has them, and they stay 0.
 
     Raises:
         ValueError: dimension < 1.
+        TypeError: a dtype that is not floating.
 
     Exact.
 
@@ -80,6 +91,8 @@ def sgns_init(
         [mikolov2013distributed]
     """
     require_count("dimension", dimension)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype must be a floating type, got {dtype}.")
     return SgnsState(_start(key, (plan.keep.size, dimension), jnp.dtype(dtype), mesh), zero_count(mesh))
 
 
@@ -101,7 +114,7 @@ def sgns_epoch(
     with L_B the `block_loss`. Only the rows that occur are gathered and added to.
 
     Args:
-        key: from `jax.random.key`, a new one each epoch.
+        key: from `jax.random.key`, a new one per epoch.
         plan: of the corpus.
         state: from `sgns_init` or the epoch before. Beyond the last planned epoch the learning rate is 0.
         mesh: devices that share the blocks of each step and the rows of the tables, which `sgns_init` placed on it;
@@ -124,8 +137,8 @@ def sgns_epoch(
         >>> plan = sgns_plan([0, 1] * 20, vocabulary_size=2, threshold=None)
         >>> start_key, epoch_key = jax.random.split(jax.random.key(0))
         >>> state, info = sgns_epoch(epoch_key, plan, sgns_init(start_key, plan, dimension=2))
-        >>> int(state.step) == plan.steps, bool(info.loss <= 6 * jnp.log(2))
-        (True, True)
+        >>> int(state.step), info.num_pairs, round(float(info.loss), 2)
+        (5, 219, 3.7)
 
     References:
         [mikolov2013distributed, sec. 2.2], [goldberg2014word2vec]
@@ -133,46 +146,35 @@ def sgns_epoch(
     block_key, noise_key = jax.random.split(key)
     blocks = sample_blocks(block_key, plan)
     noise = draw_alias(noise_key, plan.noise, (plan.steps, plan.blocks_per_step, plan.noise_per_block))
-    (embedding, step), (losses, pairs) = _walk(plan, tuple(state), (blocks, noise), mesh)
+    require_shared(state.embedding.word, mesh, name="tables", start="sgns_init")
+    (embedding, step), (losses, pairs) = scan_steps(_step, plan, tuple(state), (blocks, noise), mesh)
+    watched = jnp.sum(pairs.astype(losses.dtype))
     info = SgnsInfo(
-        loss=jnp.sum(losses) / jnp.maximum(jnp.sum(pairs), 1),
-        num_pairs=jnp.sum(blocks.left) + jnp.sum(blocks.right),
+        loss=jnp.sum(losses) / watched,
+        watched_pairs=watched,
+        pair_count=wide_count(jnp.sum(blocks.left + blocks.right, axis=-1)),
         learning_rate=_rate(plan, step - 1),
     )
     return SgnsState(embedding, step), info
 
 
-epoch_in_place = jax.jit(sgns_epoch.__wrapped__, static_argnames="mesh", donate_argnames="state")
-
-
-def _walk(plan: SgnsPlan, carry: tuple, batches: tuple[Block, Array], mesh: Mesh | None) -> tuple[tuple, tuple]:
-    """Step through the blocks; on a mesh each device takes its part of every step's."""
-    if mesh is None:
-        return jax.lax.scan(partial(_step, plan, None), carry, batches)
-    require_shared(carry[0].word, mesh, name="tables", start="sgns_init")
-    axes, once = mesh.axis_names, PartitionSpec()
-    walk = jax.shard_map(
-        lambda plan, carry, batches: jax.lax.scan(partial(_step, plan, axes), carry, batches),
-        mesh=mesh,
-        in_specs=(once, (by_rows(mesh), once), PartitionSpec(None, axes)),
-        out_specs=((by_rows(mesh), once), once),
-    )
-    return walk(plan, carry, jax.tree.map(lambda x: share_out(x, 1, mesh), batches))
+epoch_in_place = in_place(sgns_epoch)
 
 
 def _step(plan: SgnsPlan, axes: Axes, carry: tuple, batch: tuple[Block, Array]) -> tuple[tuple, tuple]:
     """Update by the sum over b blocks; report the loss and the pairs of one of them, every stretch in turn."""
     embedding, step = carry
-    dtype = embedding.word.dtype
-    negatives, rate = plan.negatives.astype(dtype), _rate(plan, step).astype(dtype)
+    dtype = jnp.promote_types(embedding.word.dtype, jnp.float32)  # of sums, where the tables are of half precision
+    negatives = plan.negatives.astype(dtype)
+    rate = _rate(plan, step).astype(dtype)
     rows = jax.vmap(block_rows)(*batch)
     places = tuple(locate(table, ids, axes) for table, ids in zip(embedding, rows, strict=True))
-    vectors = tuple(take(table, place, axes) for table, place in zip(embedding, places, strict=True))
+    vectors = tuple(take(table, place, axes).astype(dtype) for table, place in zip(embedding, places, strict=True))
     learn = jax.vmap(update_and_scores, (0, 0, 0, None, None))
     update, scores, weight = learn(rows, vectors, batch[0], negatives, rate)
     watched = _watch(step % plan.blocks_per_step, scores, weight, batch[0], axes)
     word, context = (
-        add(table, place, change, axes)
+        add(table, place, change.astype(table.dtype), axes)
         for table, place, change in zip(embedding, places, (update.word, update.context), strict=True)
     )
     return (Embedding(word, context), step + 1), watched

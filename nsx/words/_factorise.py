@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nsx._checks import as_float, is_concrete, require_count, require_finite, require_in_range, require_positive
+from nsx._checks import (
+    as_float,
+    as_floats,
+    is_concrete,
+    require_count,
+    require_finite,
+    require_in_range,
+    require_positive,
+)
 from nsx._types import Array, ArrayLike, Float, Key
 from nsx.words._counts import PairCounts
 from nsx.words._pmi import as_table, log_noise
@@ -66,7 +74,7 @@ def svd_factors(
 
     Raises:
         ValueError: not a table, entries that are not finite, rank out of range, split outside [0, 1], or a matrix
-            said to be symmetric that is not. Traced, values are not checked.
+            said to be symmetric that is not. Traced, these give NaN.
 
     Exact for squared error over all cells alike; biased for SGNS, which weighs cells by how often they are drawn.
 
@@ -78,15 +86,27 @@ def svd_factors(
     References:
         [levy2014neural, sec. 4.2], [levy2015improving, sec. 3.3]
     """
-    matrix = as_float("matrix", matrix)
+    matrix, split = as_floats(matrix=matrix, split=require_in_range("split", split, 0, 1))
     _require_rank(rank, matrix.shape)
-    require_finite("matrix", matrix, advice="Clip -inf first: see `sppmi`.")
-    require_in_range("split", split, 0, 1)
-    if symmetric and is_concrete(matrix) and not np.array_equal(np.asarray(matrix), np.asarray(matrix).T):
-        raise ValueError("matrix is not symmetric; pass symmetric=False, or average it with its transpose.")
-    left, spectrum, right = jnp.linalg.svd(matrix, full_matrices=False, hermitian=symmetric)
-    left, spectrum, right = left[:, :rank], spectrum[None, :rank], right[:rank].T
-    return Factors(left * spectrum**split, right * spectrum ** (1 - split))
+    matrix = require_finite("matrix", matrix, advice="Clip -inf first: see `sppmi`.")
+    if symmetric:
+        matrix = _require_symmetric(matrix)
+    decomposed = jnp.linalg.svd(matrix, full_matrices=False, hermitian=symmetric)
+    spectrum = jnp.where(jnp.isnan(split), jnp.nan, decomposed.S[None, :rank])  # 1 to the power NaN is 1
+    words = decomposed.U[:, :rank] * spectrum**split
+    return Factors(words, decomposed.Vh[:rank].T * spectrum ** (1 - split))
+
+
+def _require_symmetric(matrix: Array) -> Array:
+    """The matrix; where it is not its transpose, ValueError if concrete, NaN if traced."""
+    advice = "pass symmetric=False, or average it with its transpose."
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"matrix of shape {matrix.shape} is not symmetric; {advice}")
+    if is_concrete(matrix):
+        if not np.array_equal(np.asarray(matrix), np.asarray(matrix).T):
+            raise ValueError(f"matrix is not symmetric; {advice}")
+        return matrix
+    return jnp.where(jnp.all(matrix == matrix.T), matrix, jnp.nan)
 
 
 def fit_sgns(
@@ -109,26 +129,28 @@ def fit_sgns(
 
     Adam with a cosine decay to 0 (moments 0.8 and 0.95: the gradient has no noise to average out). It starts from
     small random vectors plus one shared coordinate that sets every score to -log k, the best constant; without
-    it the loss at k = 15 stays half as far again from the optimum. Cost: 6 V C d operations a step.
+    it the loss at k = 15 stays half as far again from the optimum. Cost: 6 V C d operations per step.
 
     Args:
         key: from `jax.random.key`, for the start.
         counts: pair counts >= 0, shape `(V, C)`, or `PairCounts`.
         rank: d, at most min(V, C).
-        negatives: k > 0 noise draws a pair.
+        negatives: k > 0, the number of noise draws per pair.
         exponent: alpha of the noise.
         log_weights: another noise law, unnormalised log-weights of shape `(C,)`; exponent is then ignored.
         num_steps: passes over the whole table.
         learning_rate: of Adam at the start, in the unit of the vectors.
         block_size: rows of the table scored at once; None holds about a million cells. Changes memory and
             rounding only.
-        dtype: of the descent. float32 is enough for the vectors: judge them with `deviation`.
+        dtype: of the descent; half precision is taken as float32, which is enough: judge it with `deviation`.
 
     Returns:
         `Fit`: vectors and loss curve. Memory: two copies of the table, the slab and six times the vectors.
 
     Raises:
-        ValueError: counts negative, NaN, infinite or all zero, k or learning_rate <= 0, or rank out of range.
+        ValueError: counts negative, NaN, infinite or all zero, k or learning_rate not positive, or rank out of range.
+            Traced, a value outside its domain gives NaN.
+        TypeError: a dtype that is not floating.
 
     Exact gradient, no sampling; the problem is not convex, so the end point is a local minimum at best, and an upper
     bound on the least loss at rank d. At full rank the infimum is `optimal_sgns`, with scores of unobserved
@@ -136,21 +158,31 @@ def fit_sgns(
 
     Example:
         >>> fit = fit_sgns(jax.random.key(0), jnp.ones((3, 3)), rank=1, negatives=1, num_steps=50)
-        >>> bool(jnp.abs(fit.words @ fit.contexts.T).max() < 0.01)
-        True
+        >>> round(float(fit.losses[-1] / jnp.log(2.0)), 3)
+        2.0
 
     References:
         [levy2014neural, sec. 3.1], [kingma2015adam]
     """
-    table = as_table(counts).astype(dtype)
+    table = as_table(counts)
     _require_rank(rank, table.shape)
     require_count("num_steps", num_steps)
-    require_positive("negatives", negatives, advice="k counts noise draws per pair.")
-    require_positive("learning_rate", learning_rate)
+    negatives = require_positive("negatives", negatives, advice="k counts noise draws per pair.")
+    learning_rate = require_positive("learning_rate", learning_rate)
+    dtype = _sum_type(dtype)
     block_size = max(1, SLAB_CELLS // table.shape[1]) if block_size is None else block_size
     require_count("block_size", block_size)
-    noise = jnp.asarray(negatives, dtype) * jnp.exp(log_noise(table, exponent, log_weights))
-    return _descend(key, table, noise, learning_rate, rank, num_steps, min(block_size, table.shape[0]))
+    noise = jnp.exp(log_noise(table, exponent, log_weights)).astype(dtype)
+    noise = as_float("negatives", negatives).astype(dtype) * noise
+    rate = as_float("learning_rate", learning_rate).astype(dtype)
+    return _descend(key, table.astype(dtype), noise, rate, rank, num_steps, min(block_size, table.shape[0]))
+
+
+def _sum_type(dtype: jnp.dtype) -> jnp.dtype:
+    """The type that tables of this type are summed in."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype must be a floating type, got {dtype}.")
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def _require_rank(rank: int, shape: tuple[int, ...]) -> None:
@@ -164,16 +196,17 @@ def _require_rank(rank: int, shape: tuple[int, ...]) -> None:
 def _descend(
     key: Array, table: Array, noise: Array, learning_rate: Array, rank: int, num_steps: int, block_size: int
 ) -> Fit:
-    """Adam over the whole table; weights are scaled to mean 1 a row, so that Adam's epsilon is negligible."""
+    """Adam over the whole table; weights are scaled to mean 1 per row, so that Adam's epsilon is negligible."""
     rows = table.shape[0]
     joint = table / jnp.sum(table) * rows
-    slabs = _slabs(joint, block_size), _slabs(jnp.sum(joint, axis=1), block_size)
+    slabs = (_slabs(joint, block_size), _slabs(jnp.sum(joint, axis=1), block_size))
     optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps), b1=0.8, b2=0.95)
 
     def step(carry: tuple, _: None) -> tuple[tuple, Array]:
         factors, state = carry
         loss, gradient = _value_and_gradient(factors, slabs, noise)
-        updates, state = optimiser.update(gradient, state)
+        with jax.numpy_dtype_promotion("standard"):  # optax adds Python numbers to counters
+            updates, state = optimiser.update(gradient, state)
         return (optax.apply_updates(factors, updates), state), loss
 
     start = _start(key, table.shape, rank, jnp.sum(noise))
@@ -209,14 +242,14 @@ def _value_and_gradient(factors: Factors, slabs: tuple[Array, Array], noise: Arr
         loss, slope = _cells(_product(words, contexts.T), joint, marginal[:, None] * noise[None, :])
         return (total + loss, context_gradient + _product(slope.T, words)), _product(slope, contexts)
 
-    start = jnp.zeros((), contexts.dtype), jnp.zeros_like(contexts)
+    start = (jnp.zeros((), contexts.dtype), jnp.zeros_like(contexts))
     blocks = (_slabs(words, slabs[1].shape[1]), *slabs)
     (loss, context_gradient), word_gradient = jax.lax.scan(slab, start, blocks)
     return loss, Factors(word_gradient.reshape(-1, words.shape[1])[: words.shape[0]], context_gradient)
 
 
 def _cells(scores: Array, pull: Array, push: Array) -> tuple[Array, Array]:
-    """Sum of pull softplus(-s) + push softplus(s) and its slope, from one exponential a cell."""
+    """Sum of pull softplus(-s) + push softplus(s) and its slope, from one exponential per cell."""
     small = jnp.exp(-jnp.abs(scores))
     softplus = jnp.maximum(scores, 0) + jnp.log1p(small)
     sigmoid = jnp.where(scores >= 0, 1, small) / (1 + small)

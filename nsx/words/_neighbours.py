@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_count
+from nsx._checks import as_float, as_ids, require_count
 from nsx._types import Array, ArrayLike, Float, Int
 
 QUERIES_AT_ONCE = 128
+SQUARED_SAFELY = 1e-15  # the square of a number between this and its inverse is an ordinary float32
 
 
 class Neighbours(NamedTuple):
@@ -33,8 +33,8 @@ def nearest(vectors: Float[ArrayLike, "v d"], ids: Int[ArrayLike, "..."], *, k: 
     $$\operatorname{top-}k_{j \ne i}\; \frac{v_i^\top v_j}{|v_i|\,|v_j|}.$$
 
     Args:
-        vectors: one a word, shape `(v, d)`. A zero vector has cosine 0 with every other.
-        ids: the words asked about, shape `(...)`, in [0, v).
+        vectors: one per word, shape `(v, d)`. A zero vector has cosine 0 with every other.
+        ids: the words asked about, shape `(...)`, in [0, v), of any integer type.
         k: how many, 1 to v - 1; the word itself is left out.
 
     Returns:
@@ -42,8 +42,8 @@ def nearest(vectors: Float[ArrayLike, "v d"], ids: Int[ArrayLike, "..."], *, k: 
         the normalised vectors and 128 rows of cosines.
 
     Raises:
-        ValueError: k or an id out of range (a traced id out of range gives meaningless neighbours), or vectors
-            that are no table.
+        ValueError: k or an id out of range (a traced id gives ids of -1 and cosines of NaN), or vectors that are no
+            table. A vector that is NaN may stand anywhere in the order, so the same comes for every query.
         TypeError: ids that are not integers.
 
     Exact up to rounding: every word is compared, no index is approximated.
@@ -56,9 +56,10 @@ def nearest(vectors: Float[ArrayLike, "v d"], ids: Int[ArrayLike, "..."], *, k: 
         [mikolov2013efficient]
     """
     unit = _unit(vectors)
-    ids = _as_ids("ids", ids, unit.shape[0])
+    ids = as_ids("ids", ids, high=unit.shape[0])
     _require_k(k, unit.shape[0] - 1)
-    return _top(unit, unit[ids.reshape(-1)], ids.reshape(-1, 1), ids.shape, k)
+    asked = ids.reshape(-1, 1)
+    return _top(unit, _looked_up(unit, asked[:, 0]), asked, ids.shape, k)
 
 
 def analogy(
@@ -75,7 +76,7 @@ def analogy(
       \hat v = v / |v|.$$
 
     Args:
-        vectors: one a word, shape `(v, d)`.
+        vectors: one per word, shape `(v, d)`.
         a: ids, shape `(...)`: man in "man is to king as woman is to ...".
         b: ids, the same shape: king.
         c: ids, the same shape: woman.
@@ -85,7 +86,8 @@ def analogy(
         `Neighbours`, ids and cosines of shape `(..., k)`, best first.
 
     Raises:
-        ValueError: k or an id out of range, shapes that differ, or vectors that are no table.
+        ValueError: k or an id out of range, shapes that differ, or vectors that are no table. Traced ids and NaN as in
+            `nearest`.
         TypeError: ids that are not integers.
 
     Exact up to rounding. Biased as a test of linear structure: a, b and c are left out of the answers, and
@@ -100,13 +102,14 @@ def analogy(
         [mikolov2013linguistic], [levy2014linguistic, eq. 1]
     """
     unit = _unit(vectors)
-    words = [_as_ids(name, ids, unit.shape[0]) for name, ids in (("a", a), ("b", b), ("c", c))]
+    words = [as_ids(name, ids, high=unit.shape[0]) for name, ids in (("a", a), ("b", b), ("c", c))]
     shapes = [w.shape for w in words]
     if len(set(shapes)) > 1:
         raise ValueError(f"a, b and c must have one shape, got {shapes}. Repeat the ids that are shared.")
     _require_k(k, unit.shape[0] - 3)
-    asked = jnp.stack([w.reshape(-1) for w in words], axis=-1)
-    target = _unit(unit[asked[:, 1]] - unit[asked[:, 0]] + unit[asked[:, 2]])
+    asked = jnp.stack([w.reshape(-1).astype(jnp.int32) for w in words], axis=-1)
+    first, second, third = (_looked_up(unit, asked[:, column]) for column in range(3))
+    target = _unit(second - first + third)
     return _top(unit, target, asked, shapes[0], k)
 
 
@@ -116,7 +119,10 @@ def _top(unit: Array, queries: Array, excluded: Array, shape: tuple[int, ...], k
 
     def best(query_and_excluded: tuple[Array, Array]) -> tuple[Array, Array]:
         query, out = query_and_excluded
-        return jax.lax.top_k((unit @ query).at[out].set(-jnp.inf), k)
+        cosines = (unit @ query).at[out].set(-jnp.inf)
+        unknown = jnp.any(jnp.isnan(cosines))  # NaN has no place in an order
+        best, ids = jax.lax.top_k(cosines, k)
+        return jnp.where(unknown, jnp.nan, best), jnp.where(unknown, -1, ids)
 
     cosines, ids = jax.lax.map(best, (queries, excluded), batch_size=QUERIES_AT_ONCE)
     return Neighbours(ids.reshape(*shape, k), cosines.reshape(*shape, k))
@@ -125,18 +131,18 @@ def _top(unit: Array, queries: Array, excluded: Array, shape: tuple[int, ...], k
 def _unit(vectors: ArrayLike) -> Array:
     vectors = as_float("vectors", vectors)
     if vectors.ndim != 2:
-        raise ValueError(f"vectors must have shape (v, d), one row a word, got {vectors.shape}.")
+        raise ValueError(f"vectors must have shape (v, d), one row per word, got {vectors.shape}.")
+    size = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    extreme = (size > 1 / SQUARED_SAFELY) | ((size > 0) & (size < SQUARED_SAFELY))
+    vectors = vectors / jnp.where(extreme, size, 1)
     norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / jnp.where(norm > 0, norm, 1)
+    return vectors / jnp.where(norm == 0, 1, norm)
 
 
-def _as_ids(name: str, ids: ArrayLike, size: int) -> Array:
-    ids = jnp.asarray(ids)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"{name} must be integer ids, got dtype {ids.dtype}. Map words to ids first.")
-    if is_concrete(ids) and ids.size and not (np.min(ids) >= 0 and np.max(ids) < size):
-        raise ValueError(f"{name} must be in [0, {size}), got {np.min(ids)} to {np.max(ids)}.")
-    return ids
+def _looked_up(unit: Array, ids: Array) -> Array:
+    """Rows of the table; NaN for a traced id that it does not have."""
+    place = jnp.where(ids < 0, len(unit), ids)  # a negative place would count from the end
+    return unit.at[place].get(mode="fill", fill_value=jnp.nan)
 
 
 def _require_k(k: int, most: int) -> None:

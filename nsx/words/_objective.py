@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nsx._checks import as_float, require_positive
+from nsx._checks import as_floats, require_positive
 from nsx._types import Array, ArrayLike, Float
 from nsx.words._counts import PairCounts
 from nsx.words._pmi import as_table, log_noise, sgns_optimum
@@ -34,7 +34,7 @@ def expected_sgns(
     Args:
         scores: s, shape `(V, C)`; -inf at unobserved cells is allowed and costs nothing there.
         counts: pair counts >= 0, shape `(V, C)`, on any common scale, or `PairCounts`.
-        negatives: k > 0 noise draws a pair.
+        negatives: k > 0, the number of noise draws per pair.
         exponent: alpha of the noise, a power of the context totals of the counts.
         log_weights: another noise law, unnormalised log-weights of shape `(C,)`; exponent is then ignored.
 
@@ -44,7 +44,7 @@ def expected_sgns(
 
     Raises:
         ValueError: counts negative, NaN, infinite or all zero, k <= 0, exponent not finite, or shapes that do not
-            fit. Traced, a negative count is taken as 0 and k is not checked.
+            fit. Traced, what is outside its domain gives NaN.
 
     Exact: an enumeration of all V C cells. `optimal_sgns` is its least value.
 
@@ -56,12 +56,13 @@ def expected_sgns(
     References:
         [levy2014neural, eq. 2], [mikolov2013distributed, eq. 4]
     """
-    table, scores = as_table(counts), as_float("scores", scores)
+    table = as_table(counts)
+    negatives = require_positive("negatives", negatives, advice="k counts noise draws per pair.")
+    log_q = log_noise(table, exponent, log_weights)
+    scores, table, log_q, negatives = as_floats(scores=scores, counts=table, log_weights=log_q, negatives=negatives)
     if scores.shape != table.shape:
         raise ValueError(f"scores must have the shape of counts, {table.shape}, got {scores.shape}.")
-    require_positive("negatives", negatives, advice="k counts noise draws per pair.")
-    log_q = log_noise(table, exponent, log_weights)
-    return _expectation(scores, table, jnp.asarray(negatives, table.dtype) * jnp.exp(log_q))
+    return _expectation(scores, table, negatives * jnp.exp(log_q))
 
 
 @jax.jit
@@ -69,9 +70,11 @@ def _expectation(scores: Array, table: Array, noise: Array) -> Array:
     """Sum over the cells, compiled so that no V x C temporary is written."""
     joint = table / jnp.sum(table)
     push = jnp.sum(joint, axis=1)[:, None] * noise[None, :]
-    # a cell without weight may hold any score, infinite ones too: 0 * inf must not appear
-    pulled = jnp.where(joint > 0, joint * jax.nn.softplus(-jnp.where(joint > 0, scores, 0)), 0)
-    pushed = jnp.where(push > 0, push * jax.nn.softplus(jnp.where(push > 0, scores, 0)), 0)
+    # a cell without weight may hold any score, infinite ones too: 0 * inf must not appear; a weight of NaN is none
+    unpulled = joint == 0
+    unpushed = push == 0
+    pulled = jnp.where(unpulled, 0, joint * jax.nn.softplus(-jnp.where(unpulled, 0, scores)))
+    pushed = jnp.where(unpushed, 0, push * jax.nn.softplus(jnp.where(unpushed, 0, scores)))
     return jnp.sum(pulled + pushed)
 
 
@@ -89,7 +92,7 @@ def optimal_sgns(
 
     Args:
         counts: pair counts >= 0, shape `(V, C)`, or `PairCounts`.
-        negatives: k > 0 noise draws a pair.
+        negatives: k > 0, the number of noise draws per pair.
         exponent: alpha of the noise.
         log_weights: another noise law, shape `(C,)`; exponent is then ignored.
 
@@ -130,7 +133,7 @@ def deviation(
     Args:
         scores: shape `(V, C)`, for instance words @ contexts.T.
         counts: pair counts >= 0, shape `(V, C)`, or `PairCounts`.
-        negatives: k > 0 noise draws a pair.
+        negatives: k > 0, the number of noise draws per pair.
         exponent: alpha of the noise.
         log_weights: another noise law, shape `(C,)`; exponent is then ignored.
 

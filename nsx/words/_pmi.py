@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_positive
+from nsx._checks import as_float, as_floats, is_concrete, require_positive
 from nsx._types import Array, ArrayLike, Float
 from nsx.samplers import log_prob, power
 from nsx.words._counts import PairCounts, to_dense
@@ -24,8 +24,8 @@ def pmi(counts: Float[ArrayLike, "v c"] | PairCounts) -> Float[Array, "v c"]:
         Differentiable, with derivative 0 at the unobserved cells.
 
     Raises:
-        ValueError: counts negative, NaN or infinite, all zero, or not two-dimensional. Traced, a negative count
-            is taken as 0 and a table of zeros gives -inf everywhere.
+        ValueError: counts negative, NaN or infinite, all zero, or not two-dimensional. Traced, a count outside makes
+            its row and all observed cells NaN, and a table of zeros is NaN throughout.
 
     Exact for the counts given; biased as an estimate of the PMI of the text behind them, upwards at rare pairs.
 
@@ -55,7 +55,7 @@ def sgns_optimum(
     Args:
         counts: pair counts >= 0, shape `(V, C)`, on any common scale, or `PairCounts`. The marginals are those of
             the pairs, after subsampling and window weights.
-        negatives: k > 0 noise draws a pair.
+        negatives: k > 0, the number of noise draws per pair.
         exponent: alpha of the noise.
         log_weights: another noise law, unnormalised log-weights of shape `(C,)`; exponent is then ignored.
 
@@ -65,7 +65,8 @@ def sgns_optimum(
 
     Raises:
         ValueError: counts negative, NaN, infinite or all zero, k <= 0, exponent not finite, or shapes that do not
-            fit. Traced, a negative count is taken as 0 and k <= 0 gives NaN or +inf.
+            fit. Traced, counts as in `pmi`, and k or an exponent outside its domain gives NaN at every observed cell, k
+            at the others too.
 
     Exact when the scores are free (dimension at least the rank of the table), noise is drawn independently of the
     word, and its terms are summed over the k draws, not averaged.
@@ -79,13 +80,15 @@ def sgns_optimum(
     """
     table = as_table(counts)
     log_q = log_noise(table, exponent, log_weights)
-    require_positive("negatives", negatives, advice="k counts noise draws per pair.")
-    log_k = jnp.log(jnp.asarray(negatives, table.dtype))
-    seen = table > 0
+    negatives = require_positive("negatives", negatives, advice="k counts noise draws per pair.")
+    table, log_q, negatives = as_floats(counts=table, log_weights=log_q, negatives=negatives)
+    log_k = jnp.log(negatives)
+    unseen = table == 0  # NaN is no unobserved cell
     row = jnp.sum(table, axis=1)
-    log_row = jnp.log(jnp.where(row > 0, row, 1))
-    log_ratio = jnp.log(jnp.where(seen, table, 1)) - log_row[:, None] - log_q[None, :] - log_k
-    return jnp.where(seen, log_ratio, -jnp.inf)
+    log_row = jnp.log(jnp.where(row == 0, 1, row))
+    log_ratio = jnp.log(jnp.where(unseen, 1, table)) - log_row[:, None] - log_q[None, :] - log_k
+    nothing = jnp.where(jnp.isnan(log_k), jnp.nan, -jnp.inf)
+    return jnp.where(unseen, nothing, log_ratio)
 
 
 def sppmi(
@@ -101,14 +104,14 @@ def sppmi(
 
     Args:
         counts: pair counts >= 0, shape `(V, C)`, or `PairCounts`.
-        negatives: k > 0; 1 shifts by nothing.
+        negatives: k > 0, the number of noise draws per pair; 1 shifts by nothing.
         exponent: alpha of the noise; 0.75 is context distribution smoothing.
 
     Returns:
         Nats, shape `(V, C)`, >= 0; 0 at the unobserved cells.
 
     Raises:
-        ValueError: as `sgns_optimum`.
+        ValueError: as `sgns_optimum`; traced, NaN where that is NaN.
 
     Biased as a stand-in for the SGNS optimum: an unobserved pair has score 0 instead of -inf, probability 1/2
     instead of 0. The deviation this costs grows with k.
@@ -124,13 +127,14 @@ def sppmi(
 
 
 def as_table(counts: ArrayLike | PairCounts) -> Array:
-    """Counts as a dense floating table, checked where concrete; integers become the default float type."""
+    """Counts as a dense floating table: an error where concrete and out of their domain, NaN where traced."""
     if isinstance(counts, PairCounts):
         counts = to_dense(counts)
     if not is_concrete(counts):
         table = as_float("counts", counts)
         _require_table(table.shape)
-        return jnp.where(table < 0, 0, table)
+        good = (table >= 0) & (table < jnp.inf) & jnp.any(table != 0)
+        return jnp.where(good, table, jnp.nan)
     host = np.asarray(counts)
     _require_table(host.shape)
     good = (host >= 0) & (host < np.inf)
@@ -155,4 +159,4 @@ def log_noise(table: Array, exponent: ArrayLike, log_weights: ArrayLike | None) 
     log_weights = as_float("log_weights", log_weights)
     if log_weights.shape != table.shape[1:]:
         raise ValueError(f"log_weights must have one entry per context, {table.shape[1:]}, got {log_weights.shape}.")
-    return log_prob(log_weights, jnp.arange(table.shape[1]))
+    return log_prob(log_weights, jnp.arange(table.shape[1], dtype=jnp.int32))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._checks import as_float, is_concrete, require_in_range, require_positive
+from nsx._checks import as_float, as_floats, as_ids, require_in_range, require_positive
 from nsx._types import Array, ArrayLike, Bool, Float, Int, Key
 
 
@@ -34,8 +34,8 @@ def keep_probability(
         sqrt(t f) + t under "code" and sqrt(t f) under "paper".
 
     Raises:
-        ValueError: a frequency outside [0, 1], threshold <= 0, or an unknown rule. Traced, a negative frequency
-            is taken as 0 and a threshold <= 0 gives meaningless values or NaN.
+        ValueError: a frequency outside [0, 1], a threshold not positive, or an unknown rule. Traced, a frequency
+            outside gives NaN there, a threshold everywhere.
 
     Exact; the two rules differ by t/f, so they are not interchangeable.
 
@@ -48,13 +48,13 @@ def keep_probability(
     """
     if rule not in ("code", "paper"):
         raise ValueError(f"rule must be 'code' or 'paper', got {rule!r}.")
-    require_in_range("frequency", frequency, 0, 1, advice="Divide counts by their sum.")
-    require_positive("threshold", threshold)
-    frequency, threshold = as_float("frequency", frequency), jnp.asarray(threshold)
-    dropped = frequency > threshold
-    ratio = threshold / jnp.where(dropped, frequency, 1)
+    frequency = require_in_range("frequency", frequency, 0, 1, advice="Divide counts by their sum.")
+    threshold = require_positive("threshold", threshold)
+    frequency, threshold = as_floats(frequency=frequency, threshold=threshold)
+    rare = frequency <= threshold  # false for NaN
+    ratio = threshold / jnp.where(rare, 1, frequency)
     kept = jnp.sqrt(ratio) + (ratio if rule == "code" else 0)
-    return jnp.where(dropped, jnp.minimum(kept, 1), 1)
+    return jnp.where(rare, 1, jnp.minimum(kept, 1))
 
 
 def subsample(
@@ -70,15 +70,15 @@ def subsample(
 
     Args:
         key: from `jax.random.key`.
-        tokens: word ids in [0, v), shape `(n,)`.
+        tokens: word ids in [0, v) of any integer type, shape `(n,)`.
         probability: of keeping each word, shape `(v,)`, in [0, 1].
 
     Returns:
         Boolean mask, shape `(n,)`, True at the tokens kept.
 
     Raises:
-        ValueError: a probability outside [0, 1], an id out of range, or wrong shapes. Traced, an id out of range
-            is dropped.
+        ValueError: a probability outside [0, 1], an id out of range, or wrong shapes. Traced, a token whose id is out
+            of range, or whose probability is outside [0, 1] or NaN, is dropped: a mask has no NaN.
         TypeError: ids that are not integers.
 
     Exact up to the 2^-23 (float32) or 2^-52 steps of the uniform draw.
@@ -91,18 +91,10 @@ def subsample(
     References:
         [mikolov2013distributed, sec. 2.3]
     """
-    ids, probability = jnp.asarray(tokens), as_float("probability", probability)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"tokens must be integer ids, got dtype {ids.dtype}. Map words to ids first.")
+    ids = as_ids("tokens", tokens, high=np.size(probability))
+    probability = as_float("probability", require_in_range("probability", probability, 0, 1))
     if ids.ndim != 1 or probability.ndim != 1:
         raise ValueError(f"tokens must be (n,) and probability (v,), got {ids.shape} and {probability.shape}.")
-    require_in_range("probability", probability, 0, 1)
-    size = probability.size
-    if is_concrete(ids):
-        host = np.asarray(ids)
-        bad = np.flatnonzero((host < 0) | (host >= size))
-        if bad.size:
-            raise ValueError(f"tokens must be in [0, {size}), got {host[bad[0]]} at position {bad[0]}.")
-    inside = (ids >= 0) & (ids < size)
+    inside = (ids >= 0) & (ids < probability.size)
     kept = jax.random.uniform(key, ids.shape, probability.dtype) < probability[jnp.where(inside, ids, 0)]
     return inside & kept

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from nsx._epochs import Store, fingerprint, run_epochs
+from nsx._epochs import Store, fingerprint, require_finite_loss, run_epochs
 from nsx._rows import trim_rows
-from nsx._types import Array, ArrayLike, Float, Int, Key
+from nsx._types import Array, ArrayLike, Int, Key
 from nsx.words._blocks import Embedding
-from nsx.words._epoch import SgnsInfo, epoch_in_place, sgns_init
+from nsx.words._epoch import SgnsInfo, SgnsState, epoch_in_place, sgns_init
 from nsx.words._plan import SgnsPlan, sgns_plan
 
 
@@ -23,7 +23,7 @@ class Training(NamedTuple):
 
     Attributes:
         embedding: `Embedding(word, context)`, `(V, d)` each.
-        losses: of each epoch, nats per pair, NumPy, shape `(epochs,)`.
+        losses: of each epoch, nats per pair, NumPy, shape `(epochs,)`; NaN where no pair was looked at.
     """
 
     embedding: Embedding
@@ -32,25 +32,14 @@ class Training(NamedTuple):
 
 def train_sgns(
     key: Key[Array, ""],
-    tokens: Int[ArrayLike, " n"],
+    tokens: Int[ArrayLike, " n"] | SgnsPlan,
     *,
-    vocabulary_size: int,
     dimension: int = 100,
-    window: int = 5,
-    negatives: int = 5,
-    exponent: float = 0.75,
-    log_weights: Float[ArrayLike, " v"] | None = None,
-    epochs: int = 5,
-    learning_rate: float = 0.025,
-    threshold: float | None = 1e-3,
-    sentence: Int[ArrayLike, " n"] | None = None,
-    block_size: int | None = None,
-    blocks_per_step: int | None = None,
-    noise_per_block: int | None = None,
     dtype: jnp.dtype = jnp.float32,
     progress: Callable[[int, SgnsInfo], object] | None = None,
     mesh: Mesh | None = None,
     checkpoints: Store | None = None,
+    **options: Any,
 ) -> Training:
     r"""Word vectors from a corpus by skip-gram with negative sampling, as word2vec trains them.
 
@@ -59,24 +48,15 @@ def train_sgns(
 
     Args:
         key: from `jax.random.key`.
-        tokens: word ids in [0, vocabulary_size) in reading order, shape `(n,)`.
-        vocabulary_size: V.
+        tokens: word ids in reading order, shape `(n,)`; or a plan of them, from `sgns_plan`.
         dimension: d of the vectors.
-        window: w; each centre draws its reach uniformly from 1..w.
-        negatives: k, noise draws a pair in expectation.
-        exponent: alpha of the noise q, a power of the word frequency.
-        log_weights: another noise law, unnormalised, nats, shape `(V,)`.
-        epochs: passes over the corpus.
-        learning_rate: of the first step; it falls linearly to 0.
-        threshold: of the subsampling, a share of the tokens; None keeps every token.
-        sentence: label of the sentence of each token, shape `(n,)`; no window crosses a change of label.
-        block_size: tokens a block; see `sgns_plan`, also for the next two.
-        blocks_per_step: blocks whose updates are summed.
-        noise_per_block: noise draws shared by a block.
-        dtype: of the tables.
+        dtype: of the tables, a floating type; what is summed is summed in float32 at least.
         progress: called after each epoch with its number, from 0, and its `SgnsInfo`.
         mesh: devices that share the work of each step and the rows of the tables, from `jax.make_mesh`; None is one.
         checkpoints: `nsx.checkpoints.Checkpoints`; the run goes on after the last epoch found there.
+        options: with tokens, what `sgns_plan` takes: `vocabulary_size`, which has no default, `window=5`,
+            `negatives=5` (k), `exponent=0.75`, `log_weights`, `epochs=5`, `learning_rate=0.025`, `threshold=1e-3`,
+            `sentence`, `block_size`, `blocks_per_step`, `noise_per_block`. With a plan, none.
 
     Returns:
         `Training(embedding, losses)`. The same key gives the same bits on a CPU, in one go or after an interruption;
@@ -85,8 +65,8 @@ def train_sgns(
 
     Raises:
         ValueError: as `sgns_plan`, or dimension < 1.
-        TypeError: as `sgns_plan`.
-        FloatingPointError: the loss of an epoch is not finite: the steps were too large.
+        TypeError: as `sgns_plan`, options beside a plan, or a dtype that is not floating.
+        FloatingPointError: the loss of an epoch is not finite though it saw pairs: the steps were too large.
         CheckpointError: see `nsx.checkpoints.Checkpoints`.
 
     Exact SGNS gradient in expectation, blockwise: see `sgns_epoch` for what differs from word2vec.
@@ -94,40 +74,42 @@ def train_sgns(
     Example:
         >>> text = jnp.array([0, 1, 0, 1, 2, 3, 2, 3] * 50)
         >>> trained = train_sgns(jax.random.key(0), text, vocabulary_size=4, dimension=4, window=1, threshold=None)
-        >>> trained.embedding.word.shape, bool(trained.losses[-1] < trained.losses[0])
-        ((4, 4), True)
+        >>> trained.embedding.word.shape, trained.losses.round(2).tolist()
+        ((4, 4), [3.57, 2.26, 2.08, 2.07, 2.02])
 
     References:
         [mikolov2013distributed, sec. 2.2], [goldberg2014word2vec]
     """
-    plan = sgns_plan(
-        tokens,
-        vocabulary_size=vocabulary_size,
-        window=window,
-        negatives=negatives,
-        exponent=exponent,
-        log_weights=log_weights,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        threshold=threshold,
-        sentence=sentence,
-        block_size=block_size,
-        blocks_per_step=blocks_per_step,
-        noise_per_block=noise_per_block,
-    )
+    plan = _as_plan(tokens, options)
     run = "" if checkpoints is None else fingerprint(key, plan, plan.window, plan.epochs, dimension, *_shapes(plan))
-    init_key, *keys = jax.random.split(key, epochs + 1)
+    init_key, *keys = jax.random.split(key, plan.epochs + 1)
+
+    def advance(epoch_key: Array, state: SgnsState) -> tuple[SgnsState, SgnsInfo]:
+        return epoch_in_place(epoch_key, plan, state, mesh=mesh)
+
+    def loss_of(info: SgnsInfo, epoch: int) -> float:
+        return _finite_loss(info, epoch, plan)
+
     state, losses = run_epochs(
         keys.__getitem__,
         sgns_init(init_key, plan, dimension=dimension, dtype=dtype, mesh=mesh),
-        lambda epoch_key, state: epoch_in_place(epoch_key, plan, state, mesh=mesh),
-        lambda info, epoch: _finite_loss(info, epoch, plan),
-        epochs=epochs,
+        advance,
+        loss_of,
+        epochs=plan.epochs,
         run=run,
         checkpoints=checkpoints,
         progress=progress,
     )
-    return Training(jax.tree.map(lambda table: trim_rows(table, vocabulary_size), state.embedding), losses)
+    return Training(jax.tree.map(lambda table: trim_rows(table, plan.keep.size), state.embedding), losses)
+
+
+def _as_plan(tokens: ArrayLike | SgnsPlan, options: dict[str, Any]) -> SgnsPlan:
+    """The plan given, or one made of the tokens."""
+    if not isinstance(tokens, SgnsPlan):
+        return sgns_plan(tokens, **options)
+    if options:
+        raise TypeError(f"a plan has its options already, got {', '.join(options)} too. Give them to sgns_plan.")
+    return tokens
 
 
 def _shapes(plan: SgnsPlan) -> tuple[int, int, int]:
@@ -135,10 +117,8 @@ def _shapes(plan: SgnsPlan) -> tuple[int, int, int]:
 
 
 def _finite_loss(info: SgnsInfo, epoch: int, plan: SgnsPlan) -> float:
-    loss = float(info.loss)
-    if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"training diverged in epoch {epoch}: the loss is {loss}. Lower learning_rate "
-            f"({float(plan.learning_rate):g}) or blocks_per_step ({plan.blocks_per_step})."
-        )
-    return loss
+    """The loss of an epoch; NaN where no pair was looked at, an error where it diverged."""
+    if float(info.watched_pairs) == 0:
+        return float("nan")
+    advice = f"Lower learning_rate ({float(plan.learning_rate):g}) or blocks_per_step ({plan.blocks_per_step})."
+    return require_finite_loss(info.loss, epoch, advice=advice)

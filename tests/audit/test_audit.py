@@ -385,3 +385,18 @@ def test_a_law_that_leaves_nobody_is_named_by_its_pair(key):
             row_of(key, problem, Proposal("spoiled", weights, shared=True))
     with pytest.raises(ValueError, match="wide: log-weights must have shape"):
         row_of(key, problem, Proposal("wide", lambda scores: jnp.zeros(CANDIDATES + 1)))
+
+
+def test_errors_are_those_of_anchors_and_not_of_pairs(key):
+    """A pair said four times over tells little more than once: the error of its bias is not halved."""
+    problem = small()
+    again = np.repeat(np.arange(ANCHORS), 4)
+    repeated = from_embeddings(
+        problem.anchors[again], problem.positives[again], problem.candidates, positive_ids=problem.positive_ids[again]
+    )
+    errors = []
+    for given in (problem, repeated):
+        row = row_of(key, given, named_proposal("uniform", given), replicates=512)
+        errors.append([side.bias[0].standard_error for side in (row.plain, row.corrected)])
+    ratios = np.divide(*errors)
+    assert np.all((ratios > 0.75) & (ratios < 1.35)), ratios

@@ -200,7 +200,7 @@ def test_a_flipped_bit_is_seen(tmp_path, capsys):
 
 CONTENTS = {
     "NaN": (arrays(anchors=np.full((8, 3), np.nan)), "anchors[0] holds NaN"),
-    "no positives": ({"anchors": np.eye(3)}, "the key 'positives' is missing; there are anchors"),
+    "no positives": ({"anchors": np.eye(3)}, "the key 'positives' is missing; the file has anchors"),
     "slip": (arrays(label=np.zeros(8)), "unknown key 'label': is it 'labels'?"),
     "shape of labels": (arrays(labels=np.arange(2)), "labels must have shape"),
     "labels with NaN": (arrays(labels=np.full(8, np.nan)), "pairs.npz: labels[0] is missing"),
@@ -222,7 +222,7 @@ CONTENTS = {
     ),
     "scores and vectors": (arrays(scores=np.eye(3)), "both scores and anchors"),
     "scores alone": ({"scores": np.eye(3)}, "scores need positive_ids"),
-    "nothing": ({"a": np.eye(3)}, "the key 'anchors' is missing; there are none of those looked for"),
+    "nothing": ({"a": np.eye(3)}, "the key 'anchors' is missing; the file has a. Save the vectors"),
     "zero vector": (arrays(anchors=np.zeros((8, 3))), "anchors[0] is a zero vector"),
 }
 

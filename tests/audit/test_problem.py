@@ -19,6 +19,10 @@ BAD = {
     "shape of positives": ({"positives": np.eye(2)}, "positives must have the shape of anchors"),
     "dimension": ({"candidates": np.ones((4, 2))}, "candidates must have shape"),
     "one candidate": ({"candidates": np.ones((1, 3))}, "candidates must have shape \\(n >= 2"),
+    "one pair": (
+        {"anchors": np.ones((1, 3)), "positives": np.ones((1, 3)), "candidates": None},
+        "one pair and no candidates: there is nobody to draw",
+    ),
     "no matrix": ({"anchors": np.ones(3)}, "anchors must be a matrix"),
     "empty": ({"anchors": np.ones((0, 3)), "positives": np.ones((0, 3))}, "anchors must be a matrix"),
     "zero vector": (

@@ -169,6 +169,29 @@ def test_the_best_has_the_least_of_the_criterion_and_names_what_is_not_told_from
     assert "but 3.0±0.1 of its draws are false negatives" in recommendation(labelled, common())
 
 
+def test_a_square_below_zero_is_luck_and_no_merit():
+    """Of two that are not told from 0, the best is the one known to be nearer to it; and the other is not resolved."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=ANCHORS)
+    noise -= noise.mean()
+    found = []
+    for name, square, width in (("lucky", -0.01, 0.02), ("sure", 1e-6, 1e-4)):
+        top = square + width * noise
+        side = Standing(name, False, root_of_ratio(top, np.ones(ANCHORS)), top, np.ones(ANCHORS))
+        worse = side._replace(with_log_q=True, value=Measured(0.9, 0.01), top=top + 0.81)
+        found.append(evidence((0.1, 0.1), (0.1, 0.1), name=name)._replace(standings=(side, worse)))
+    sides = [
+        one.standings[0]._replace(value=Measured(0.0, width)) for one, width in zip(found, (0.1, 0.01), strict=True)
+    ]
+    found = [one._replace(standings=(side, one.standings[1])) for one, side in zip(found, sides, strict=True)]
+    lucky, sure = sides
+    assert jackknife(ratio, sure.top - lucky.top, lucky.bottom).value > 2.1 * 0.02 / math.sqrt(ANCHORS)
+    assert not excess(sure, lucky, 60).resolved
+    assert recommendation(found, common()).startswith(
+        "sure as drawn at k = 64: the least drift, below 0.01; not resolved"
+    )
+
+
 def test_what_two_proposals_share_cancels_in_their_comparison():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=ANCHORS)

@@ -42,7 +42,7 @@ LINEAR = {
 }
 SCALARS = {
     "signal_to_noise": (
-        lambda g, q, u: bias.signal_to_noise(g, q, num_samples=5),
+        lambda g, q, u: bias.signal_to_noise(g, q, k=5),
         lambda g, q, u: oracle.signal_to_noise(g, q, 5),
     ),
     "chi_square": (lambda g, q, u: bias.chi_square(q, u), lambda g, q, u: oracle.chi_square(q, u)),
@@ -171,7 +171,7 @@ def test_weights_that_span_600_nats():
 def test_signal_to_noise_and_cosine_at_their_edges():
     assert bias.signal_to_noise(jnp.ones(4), jnp.zeros(4)) == jnp.inf
     assert bias.signal_to_noise(jnp.zeros(4), jnp.zeros(4)) == 0
-    once, many = (bias.signal_to_noise(TREE, LOG_Q, num_samples=k) for k in (1, 9))
+    once, many = (bias.signal_to_noise(TREE, LOG_Q, k=k) for k in (1, 9))
     np.testing.assert_allclose(many, 3 * once, rtol=10 * EPS)
     a = jax.tree.map(lambda x: x[0], TREE)
     np.testing.assert_allclose(bias.cosine(a, jax.tree.map(lambda x: -3 * x, a)), -1, rtol=10 * EPS)
@@ -281,7 +281,7 @@ def test_too_many_samples():
 
 
 def test_monte_carlo_is_the_mean_of_its_draws(key):
-    estimate = bias.monte_carlo(key, TREE, LOG_Q, num_samples=500)
+    estimate = bias.monte_carlo(key, TREE, LOG_Q, k=500)
     ids = np.asarray(samplers.draw_inverse(jax.random.key(SEED), LOG_Q, 500))  # the key again, on purpose
     draws = G.astype(np.float64)[ids]
     np.testing.assert_allclose(estimate.mean["a"], draws.mean(axis=0), rtol=100 * EPS, atol=10 * EPS)
@@ -293,7 +293,7 @@ def test_monte_carlo_is_the_mean_of_its_draws(key):
 def test_monte_carlo_covers_the_exact_mean(key):
     """Of 2,000 intervals of two standard errors 95.4 % cover, within 5.0 binomial standard errors."""
     keys = jax.random.split(key, 2000)
-    estimate = jax.jit(jax.vmap(lambda k: bias.monte_carlo(k, G, LOG_Q, num_samples=400)))(keys)
+    estimate = jax.jit(jax.vmap(lambda k: bias.monte_carlo(k, G, LOG_Q, k=400)))(keys)
     exact = oracle.mean(G.astype(np.float64), LOG_Q)
     covered = np.mean(np.abs(np.asarray(estimate.mean) - exact) < 2 * np.asarray(estimate.standard_error), axis=0)
     share = 1 - 2 * stats.t.sf(2, 399)
@@ -303,9 +303,9 @@ def test_monte_carlo_covers_the_exact_mean(key):
 
 def test_monte_carlo_ignores_what_it_cannot_draw(key):
     g = jnp.array([1.0, jnp.nan, 3.0])
-    estimate = bias.monte_carlo(key, g, jnp.array([0.0, -jnp.inf, 0.0]), num_samples=100)
+    estimate = bias.monte_carlo(key, g, jnp.array([0.0, -jnp.inf, 0.0]), k=100)
     assert jnp.isfinite(estimate.mean)
-    f = jax.jit(lambda w: bias.monte_carlo(jax.random.key(SEED), jnp.ones(3), w, num_samples=10).mean)
+    f = jax.jit(lambda w: bias.monte_carlo(jax.random.key(SEED), jnp.ones(3), w, k=10).mean)
     assert jnp.isnan(f(jnp.full(3, -jnp.inf)))
     np.testing.assert_allclose(f(jnp.zeros(3)), 1, rtol=10 * EPS)
 
@@ -375,11 +375,13 @@ BAD = [
     (lambda: bias.gradient_bias(jnp.ones(3), jnp.zeros(3), jnp.zeros(4)), ValueError, "over the same candidates"),
     (lambda: bias.gradient_bias(jnp.ones(2), jnp.zeros(2), jnp.full(2, -jnp.inf)), ValueError, "target_log_weights"),
     (lambda: bias.chi_square(jnp.zeros(3), jnp.zeros(4)), ValueError, "over the same candidates"),
-    (lambda: bias.signal_to_noise(jnp.ones(3), jnp.zeros(3), num_samples=0), ValueError, "num_samples"),
+    (lambda: bias.signal_to_noise(jnp.ones(3), jnp.zeros(3), k=0), ValueError, "k must be at least 1"),
     (lambda: bias.cosine(jnp.ones(3), jnp.ones(4)), ValueError, "one structure and shapes"),
     (lambda: bias.cosine((jnp.ones(3),), jnp.ones(3)), ValueError, "one structure and shapes"),
-    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3), num_samples=1), ValueError, "at least 2"),
-    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3), num_samples=2.0), TypeError, "num_samples"),
+    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3), k=1), ValueError, "at least 2"),
+    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3), num_samples=2.0), TypeError, "k sets a shape"),
+    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3)), TypeError, "takes k"),
+    (lambda: bias.monte_carlo(KEY, jnp.ones(3), jnp.zeros(3), k=2, num_samples=2), TypeError, "takes k"),
     (lambda: bias.importance_weighted(jnp.ones(3), jnp.zeros(0)), ValueError, "k >= 1 draws"),
     (lambda: bias.importance_weighted(jnp.ones(2), jnp.array([0.0, jnp.inf])), ValueError, "NaN or"),
     (lambda: bias.self_normalised(jnp.ones(2), jnp.full(2, -jnp.inf)), ValueError, "all -inf"),

@@ -41,6 +41,7 @@ class Case:
         masked: float data and the mask that rules it, by name: an entry under False may hold anything.
         exempt: test of `test_public.TESTS` and the true reason why it does not apply.
         infinite: why a moderate finite input may give an infinity (log of probability 0), or "".
+        undefined: why some moderate finite input has no answer, an error when concrete and NaN when traced, or "".
     """
 
     name: str
@@ -55,6 +56,7 @@ class Case:
     masked: Mapping[str, str] = field(default_factory=dict)
     exempt: Mapping[str, str] = field(default_factory=dict)
     infinite: str = ""
+    undefined: str = ""
 
     @property
     def traced(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Edit distances and great circles."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from nsx import distances
@@ -13,9 +14,21 @@ Y = np.array([[39.9, -104.7], [48.0, 11.5]])
 
 
 def edit_distance_of_one_pair(substitution):
-    """A pair that needs every cost: NaN in any of them is a NaN in the table."""
+    """A pair that needs every cost, made >= 0: NaN in any of them is a NaN in the table."""
     symbols = np.arange(4)
-    return distances.edit_distance(symbols, symbols[::-1], substitution=substitution)
+    return distances.edit_distance(symbols, symbols[::-1], substitution=jnp.abs(substitution))
+
+
+def great_circle_on_the_globe(x, y, radius):
+    """Latitudes cut to [-90, 90]."""
+    return distances.great_circle(on_the_globe(x), on_the_globe(y), radius=radius)
+
+
+def on_the_globe(places):
+    if jnp.shape(places)[-1:] != (2,):
+        return places
+    latitude, longitude = jnp.moveaxis(jnp.asarray(places), -1, 0)
+    return jnp.stack([jnp.clip(latitude, -90, 90), longitude], axis=-1)
 
 
 CASES = (
@@ -33,7 +46,7 @@ CASES = (
     ),
     Case(
         name="distances.great_circle",
-        call=distances.great_circle,
+        call=great_circle_on_the_globe,
         floats={"x": X, "y": Y},
         parameters={"radius": 6371.0},
         outside={"radius": (0.0, -1.0, np.inf)},

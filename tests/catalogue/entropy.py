@@ -42,6 +42,7 @@ CASES = (
         **ROWS,
         parameters={"target": 0.9},
         outside={"target": (0.0, -1.0, 5.0, np.inf)},
+        undefined="scores that are all equal have one entropy, log n, at every temperature",
     ),
     Case(
         name="entropy.hold_entropy",

@@ -1,5 +1,6 @@
 """Features of hyperedges, and the maximum-entropy law of their moments."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from nsx import hypergraphs
@@ -10,6 +11,15 @@ ANCHOR = np.array([1, 1, 0, 0], bool)
 FEATURES = np.array([[0.0, 1.0], [1.0, 0.2], [2.0, 0.7], [0.5, -1.0], [1.5, 0.1]])
 MOMENTS = np.array([1.0, 0.1])
 WHERE = np.array([True, True, True, True, False])
+
+
+def solve_a_problem_with_a_solution(features, moments, where):
+    """Features and moments near those above: a problem without a solution is NaN, as it should be."""
+    if jnp.shape(features) != FEATURES.shape or jnp.shape(moments) != MOMENTS.shape:
+        return hypergraphs.solve_multipliers(features, moments, where=where)
+    near = jnp.asarray(FEATURES, jnp.result_type(float)) + 0.02 * jnp.clip(features, -5, 5)
+    return hypergraphs.solve_multipliers(near, MOMENTS + 0.02 * jnp.clip(moments, -5, 5), where=where)
+
 
 CASES = (
     Case(name="hypergraphs.overlap", call=hypergraphs.overlap, masks={"incidence": INCIDENCE, "anchor": ANCHOR}),
@@ -24,7 +34,7 @@ CASES = (
     ),
     Case(
         name="hypergraphs.solve_multipliers",
-        call=hypergraphs.solve_multipliers,
+        call=solve_a_problem_with_a_solution,
         floats={"features": FEATURES, "moments": MOMENTS},
         masks={"where": WHERE},
         masked={"features": "where"},
@@ -39,5 +49,6 @@ CASES = (
         masks={"where": WHERE},
         masked={"features": "where"},
         exempt={"jit": "a linear programme, solved on the host"},
+        infinite="moments off the affine hull of the features have slack -inf",
     ),
 )

@@ -196,6 +196,9 @@ ROW_FUNCTIONS = {
     "temperature_for_entropy": lambda s, t, where=None: entropy.temperature_for_entropy(s, 1.3, where=where),
 }
 EVERY = pytest.mark.parametrize("f", ROW_FUNCTIONS.values(), ids=ROW_FUNCTIONS)
+TEMPERED = {
+    name: f for name, f in ROW_FUNCTIONS.items() if name not in ("freezing_temperature", "temperature_for_entropy")
+}
 
 
 @EVERY
@@ -282,6 +285,14 @@ def test_bad_masks():
         entropy.entropy(jnp.ones(3), 1.0, where=jnp.ones(2, bool))
     with pytest.raises(ValueError, match="no candidate left"):
         entropy.entropy(jnp.ones(3), 1.0, where=jnp.zeros(3, bool))
+
+
+@pytest.mark.parametrize("f", TEMPERED.values(), ids=TEMPERED)
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan, 1e-40])
+def test_traced_temperatures_outside_their_domain_give_nan_in_their_row(f, bad):
+    found = jax.jit(f)(jnp.asarray(SCORES[1:3]), jnp.asarray([bad, 0.5], FLOAT))
+    assert np.isnan(found[0])
+    np.testing.assert_allclose(found[1], f(SCORES[2], 0.5), rtol=10 * EPS)
 
 
 @EVERY
@@ -445,6 +456,63 @@ def test_controller_clamps():
     controller = entropy.hold_entropy(1e-6, rate=1.0, max_step=0.3)
     temperature, _ = controller.update(scores, controller.init(scores))
     np.testing.assert_allclose(temperature, math.exp(-0.3), rtol=1e-5)
+
+
+def test_controller_says_when_it_sits_on_a_bound():
+    """Scores that spread a thousandfold and back: the temperature would follow, were it not for the lower bound."""
+    base, bounds = rows(4, 32), (0.05, 20.0)
+    scales = jnp.concatenate([jnp.geomspace(1.0, 1e-3, 60), jnp.geomspace(1e-3, 1.0, 60)])
+    controller = entropy.hold_entropy(2.0, rate=1.0, initial_temperature=0.5, bounds=bounds)
+
+    def step(state, scale):
+        temperature, state = controller.update(base * scale, state)
+        return state, (temperature, state.bound, jnp.mean(entropy.entropy(base * scale, temperature)))
+
+    start = controller.init(base)
+    assert int(start.bound) == 0
+    _, (temperatures, bounds_hit, held) = jax.lax.scan(step, start, scales)
+    on_bound = np.asarray(bounds_hit) == -1
+    assert 20 < on_bound.sum() < 110
+    np.testing.assert_array_equal(on_bound, np.asarray(temperatures) <= 0.05 * (1 + 4 * EPS))
+    assert np.all(np.asarray(bounds_hit)[~on_bound] == 0)
+    # free, it holds the entropy but for its lag; on the bound the entropy drifts to log n
+    assert np.max(np.asarray(held)[on_bound]) > 3.4
+    settled = ~on_bound & (np.arange(120) > 5)
+    assert np.max(np.abs(np.asarray(held)[settled] - 2.0)) < 0.3
+
+
+@pytest.mark.parametrize(("target", "bound"), [(1e-6, -1), (4.15, 1)])
+def test_controller_bound_per_anchor(target, bound):
+    scores = rows()
+    controller = entropy.hold_entropy(target, rate=1.0, per_anchor=True, bounds=(0.2, 2.0))
+    state = controller.init(scores)
+    for _ in range(5):
+        _, state = controller.update(scores, state)
+    np.testing.assert_array_equal(state.bound, np.full(8, bound))
+    assert state.bound.dtype == jnp.int32
+
+
+def test_controller_with_traced_parameters_outside_their_domain():
+    scores = rows()
+
+    @jax.jit
+    def run(settings):
+        controller = entropy.hold_entropy(**settings)
+        return controller.update(scores, controller.init(scores))[0]
+
+    good = {"target": 2.0, "rate": 0.5, "max_step": 1.0, "initial_temperature": 1.0}
+    assert np.isfinite(run(good))
+    bad = {"target": (0.0, math.log(64) + 0.1), "rate": (0.0, 1.1), "max_step": (-1.0,), "initial_temperature": (1e4,)}
+    for name, values in bad.items():
+        for outside in (*values, math.nan):
+            assert np.isnan(run(good | {name: outside})), f"{name} = {outside}"
+
+
+def test_controller_refuses_arrays():
+    # one target for each column of some grid would be broadcast against the rows
+    for name in ("target", "rate", "max_step", "initial_temperature"):
+        with pytest.raises(ValueError, match=f"{name} must be a single number"):
+            entropy.hold_entropy(**({"target": 1.0} | {name: jnp.full(3, 0.5)}))
 
 
 def test_controller_leaves_out_rows_without_a_choice():

@@ -299,12 +299,16 @@ def test_what_a_live_writer_is_writing_stays(tmp_path):
 
 
 STOPPED_WHILE_WRITING = """
-import os, sys, time
+import sys, time
+from pathlib import Path
 from experiments import __main__ as cli, _files, _run
+
 def slow(*_):
     print("writing", flush=True)
     time.sleep(120)
+
 _files.os.replace = slow
+_run.run_claim = lambda slug, *, out, **_: _files.write_atomically(out / f"{slug}.npz", b"data")
 sys.exit(cli.main(["run", "push_pull", "--size", "quick", "--again", "--out", sys.argv[1]]))
 """
 

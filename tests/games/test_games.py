@@ -89,7 +89,7 @@ class TestField:
             np.testing.assert_allclose(as_vector(jax.tree.map(lambda x: x[i], many)), one, rtol=50 * EPS, atol=20 * EPS)  # noqa: B023
 
     def test_bad_games(self):
-        with pytest.raises(ValueError, match="one function a player, got none"):
+        with pytest.raises(ValueError, match="one function per player, got none"):
             games.vector_field(())
         with pytest.raises(TypeError, match="loss 1 must be a function"):
             games.vector_field((jnp.sum, 3.0))
@@ -501,7 +501,7 @@ class TestPenalties:
         np.testing.assert_allclose(as_vector(gradient), 0.5 * as_vector(tree), rtol=10 * EPS)
         with pytest.raises(ValueError, match="strength must be in"):
             games.norm_penalty(tree, strength=-1.0)
-        with pytest.raises(ValueError, match="strength must be finite"):
+        with pytest.raises(ValueError, match="strength must be in"):
             games.norm_penalty(tree, strength=np.nan)
 
     def test_entropy_bonus_makes_a_softmax_of_the_rewards(self):

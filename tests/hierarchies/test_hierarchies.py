@@ -61,7 +61,7 @@ class TestClosure:
             ([[-1, 2]], ValueError, r"edges must be in \[0, 8\], got -1"),
             ([[2**32 + 1, 2]], ValueError, r"got 4294967297 at \(0, 0\)"),
             (np.array([[1, 2**63]], np.uint64), ValueError, r"got 9223372036854775808 at \(0, 1\)"),
-            ([[2**70, 2]], ValueError, "beyond 64 bits"),
+            ([[2**70, 2]], ValueError, "got 1180591620717411303424"),
             ([[0.0, 1.0]], TypeError, "edges must be integers"),
             ([], ValueError, r"at least one row .* got \(0,\)"),
             ([[0, 1, 2]], ValueError, r"got \(1, 3\)"),
@@ -171,16 +171,16 @@ class TestGeometry:
 
     @each_geometry
     def test_a_cold_row_of_far_points_does_not_underflow(self, geometry, distance, metric):
-        """exp(-distance / temperature) is 0 for all of them; the loss is 1,000 nats and more all the same."""
+        """exp(-distance / temperature) is 0 for all of them; the loss is thousands of nats all the same."""
         u = some_points(0, 1, 1, 3)
         v = some_points(1, 1, 4, 3)
         v = v[:, np.argsort([-distance(np.float64(u)[0, 0], z) for z in np.float64(v)[0]])]  # the farthest first
-        pull = geometry.pull(u, v, scale_of(geometry, temperature=1e-3))
+        pull = geometry.pull(u, v, scale_of(geometry, temperature=1e-4))
         apart = [distance(np.float64(u)[0, 0], z) for z in np.float64(v)[0]]
         assert pull.closeness[0, 0] == 0
-        np.testing.assert_allclose(pull.log_first[0], (apart[-1] - apart[0]) / 1e-3, rtol=1e-4)
+        np.testing.assert_allclose(pull.log_first[0], (apart[-1] - apart[0]) / 1e-4, rtol=1e-4)
         loss = _epoch._cross_entropy(pull.closeness[:, 0], jnp.sum(pull.closeness[:, 1:], axis=1), pull.log_first)
-        np.testing.assert_allclose(loss[0], (apart[0] - apart[-1]) / 1e-3, rtol=1e-4)
+        np.testing.assert_allclose(loss[0], (apart[0] - apart[-1]) / 1e-4, rtol=1e-4)
 
     @pytest.mark.parametrize("curvature", [1.0, 0.3, 4.0])
     @each_geometry
@@ -200,20 +200,24 @@ class TestGeometry:
         lorentz = sheet.pull(lift(u), lift(v), scale_of(sheet)).closeness
         np.testing.assert_allclose(ball / jnp.max(ball, axis=1, keepdims=True), lorentz, rtol=100 * tolerance)
 
-    @pytest.mark.parametrize("radius", [17.0, 40.0, 80.0])
+    @pytest.mark.parametrize("radius", [10.0, 17.0] if PRECISION == 32 else [17.0, 40.0])
     def test_far_points_of_the_hyperboloid_keep_their_digits(self, radius):
         """At radius 17 the ball's coordinates hold no digit of a distance of .38 in float32: .7052 came out."""
-        along = np.array([0.6, 0.8])
+        along = np.array([3.0, 4.0]) / 5
         steps = np.array([0.38, 0.2, -0.3, 1.0])
-        u = np.sinh(radius) * along
-        v = np.sinh(radius + steps)[:, None] * along
-        u, v = FLOAT(u), np.asarray(v, FLOAT)
+        lengths = np.sinh(radius + np.array([0.0, *steps])) / 5
+        lengths = (lengths / 2.0 ** (np.floor(np.log2(lengths)) - 18)).round() * 2.0 ** (
+            np.floor(np.log2(lengths)) - 18
+        )
+        points = np.asarray(lengths[:, None] * np.array([3.0, 4.0]), FLOAT)  # few digits: exactly on one ray
+        u = points[0]
+        v = points[1:]
         geometry = hierarchies.lorentz_geometry()
         pull = geometry.pull(u[None, None], v[None], scale_of(geometry))
         radii = np.arcsinh(np.hypot(*np.float64(np.concatenate([u[None], v])).T))
         apart = np.abs(radii[1:] - radii[0])
         np.testing.assert_allclose(pull.closeness[0], np.exp(apart.min() - apart), rtol=1e-5)
-        du, dv = pull.gradients(jnp.eye(4, dtype=FLOAT)[:1])
+        du, _ = pull.gradients(jnp.eye(4, dtype=FLOAT)[:1])
         speed = np.float64(du[0] @ jnp.asarray(along, FLOAT)) / np.cosh(radii[0])
         np.testing.assert_allclose(speed, -np.sign(steps[0]), rtol=1e-5)
         # and so does the order in which they are ranked
@@ -417,6 +421,81 @@ class TestTraining:
         assert trained.points.dtype == FLOAT
         assert trained.losses.shape == (150,)
         np.testing.assert_allclose(trained.losses[0], np.log(11), atol=0.1)
+
+    @pytest.mark.parametrize("name", ["ball", "lorentz"])
+    def test_curvature_is_a_change_of_units(self, name):
+        """At curvature 4: the points of curvature 1 over 2, its temperature over 2, its rate over 4, to the last bit.
+
+        The start is drawn alike at every curvature, so it is scaled too.
+        """
+        geometry = GEOMETRIES[name][0]
+        plan = partial(hierarchies.plan, binary_tree(3), num_nodes=7, geometry=geometry, negatives=3, burn_in=1)
+        one = plan(temperature=2.0, learning_rate=0.4)
+        four = plan(curvature=4.0, temperature=1.0, learning_rate=0.1)
+        state = hierarchies.State(some_points(1, 7, 2), jnp.int32(0))
+        scaled = hierarchies.State(state.points / 2, state.epoch)
+        for number in range(5):
+            state, info = hierarchies.epoch(jax.random.key(number), one, state)
+            scaled, scaled_info = hierarchies.epoch(jax.random.key(number), four, scaled)
+            np.testing.assert_allclose(scaled_info.loss, info.loss, rtol=LOOSE)
+        np.testing.assert_allclose(2 * scaled.points, state.points, rtol=LOOSE, atol=LOOSE)
+        assert np.max(np.abs(state.points - some_points(1, 7, 2))) > 0.05, "the points moved"
+        relations = binary_tree(3)
+        at_four = hierarchies.reconstruction(scaled.points, relations, geometry=geometry, curvature=4.0)
+        at_one = hierarchies.reconstruction(2 * scaled.points, relations, geometry=geometry)
+        np.testing.assert_array_equal(at_four.ranks, at_one.ranks)
+
+    def test_euclidean_temperature_is_a_change_of_units(self):
+        plan = partial(hierarchies.plan, FAMILY, num_nodes=7, geometry=GEOMETRIES["euclidean"][0], negatives=3)
+        state = hierarchies.State(some_points(1, 7, 2), jnp.int32(0))
+        half = hierarchies.State(state.points / 2, state.epoch)
+        moved, info = hierarchies.epoch(jax.random.key(0), plan(learning_rate=0.4), state)
+        half_moved, half_info = hierarchies.epoch(jax.random.key(0), plan(temperature=0.5, learning_rate=0.1), half)
+        np.testing.assert_allclose(2 * half_moved.points, moved.points, rtol=LOOSE, atol=LOOSE)
+        np.testing.assert_allclose(half_info.loss, info.loss, rtol=LOOSE)
+
+    def test_a_traced_curvature_and_temperature_are_swept_by_vmap(self):
+        """One program for many; outside their domain they give NaN."""
+        state = hierarchies.State(some_points(1, 7, 2) / 2, jnp.int32(0))
+
+        def loss(curvature, temperature):
+            ready = hierarchies.plan(FAMILY, num_nodes=7, curvature=curvature, temperature=temperature, negatives=3)
+            return hierarchies.epoch(jax.random.key(0), ready, state)[1].loss
+
+        curvatures = jnp.asarray([0.5, 1.0, -1.0, 2.0], FLOAT)
+        temperatures = jnp.asarray([1.0, 0.3, 1.0, 0.0], FLOAT)
+        together = jax.jit(jax.vmap(loss))(curvatures, temperatures)
+        alone = [loss(0.5, 1.0), loss(1.0, 0.3)]
+        np.testing.assert_allclose(together[:2], alone, rtol=LOOSE)
+        assert np.all(np.isnan(together[2:]))
+
+    @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+    @pytest.mark.parametrize("name", ["ball", "lorentz", "euclidean"])
+    def test_half_precision_tables_sum_their_loss_in_single(self, name, dtype):
+        """Ten thousand relations of 2 nats: float16 cannot hold the sum, bfloat16 not its digits."""
+        leaves = np.arange(1, 10_001)
+        star = np.stack([leaves, np.zeros_like(leaves)], axis=1)
+        ready = hierarchies.plan(
+            star,
+            num_nodes=10_001,
+            geometry=GEOMETRIES[name][0],
+            negatives=6,
+            batch_size=5000,
+            burn_in=0,
+            learning_rate=1e-7,
+        )
+        state = hierarchies.init(jax.random.key(0), ready, dimension=2, dtype=dtype)
+        state, info = hierarchies.epoch(jax.random.key(1), ready, state)
+        assert state.points.dtype == dtype
+        assert info.loss.dtype == jnp.float32
+        np.testing.assert_allclose(info.loss, np.log(7), rtol=3e-3)
+
+    def test_where_burn_in_has_no_negative_it_draws_as_after_it(self):
+        """The only ancestor is the root, which nobody may draw: an epoch of nothing would read as a loss of 0."""
+        ready = hierarchies.plan([[1, 0], [2, 0]], num_nodes=4, negatives=2, burn_in=1)
+        state = hierarchies.init(jax.random.key(0), ready, dimension=2, dtype=FLOAT)
+        _, info = hierarchies.epoch(jax.random.key(1), ready, state)
+        np.testing.assert_allclose(info.loss, np.log(3), atol=0.01)
 
     def test_same_key_same_points(self):
         seen = []

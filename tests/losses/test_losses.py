@@ -132,6 +132,69 @@ def test_nce_and_info_nce_with_log_q(masked, tolerance):
         close(got, expected, tolerance, scale=10)
 
 
+@pytest.mark.parametrize("counted", ["all columns", "one number", "per row"])
+def test_info_nce_of_the_importance_form(counted, tolerance):
+    positive, negatives, where = scores(31, low=-6, high=3)
+    rng = np.random.default_rng(31)
+    log_q = rng.uniform(-9, 0, (N, K))
+    k = {"all columns": None, "one number": 11, "per row": rng.integers(1, 40, N)}[counted]
+    got = losses.info_nce(positive, negatives, temperature=0.7, log_q_negatives=log_q, k=k, where=where)
+    each = np.broadcast_to(K if k is None else k, N)
+    expected = [
+        oracle.info_nce(positive[i], negatives[i], 0.7, log_q_negatives=log_q[i], k=each[i], where=where[i])
+        for i in range(N)
+    ]
+    close(got, expected, tolerance, scale=10)
+    # log k is one constant of the negatives, so it may be given either way; masked negatives count in k
+    by_hand = log_q + np.log(each)[:, None]
+    again = losses.info_nce(positive, negatives, temperature=0.7, log_q_negatives=by_hand, k=1, where=where)
+    close(got, again, tolerance, scale=10)
+
+
+def test_importance_form_has_the_loss_of_the_full_softmax():
+    # a sampled softmax of 1024 draws: without log k the loss would be 6.93 too large
+    rng = np.random.default_rng(32)
+    scores_of_all, log_weights = rng.normal(size=5000) * 1.5, -0.75 * np.log(np.arange(5000) + 1.0)
+    positive = 1234
+    ids = np.asarray(samplers.draw_inverse(jax.random.key(0), log_weights, (64, 1024)))
+    positives = np.full(64, positive)
+    found = samplers.correction(log_weights, ids, positives)
+    got = losses.info_nce(scores_of_all[positives], scores_of_all[ids], **found._asdict())
+    full = special.logsumexp(scores_of_all) - scores_of_all[positive]
+    error = np.std(got, ddof=1) / 8
+    slack = np.var(got) / 2  # the log of a sample mean is low by half its relative variance
+    assert abs(np.mean(got) - full) < stats.t.ppf(1 - 5e-7, 63) * error + slack
+    assert np.mean(losses.info_nce(scores_of_all[positives], scores_of_all[ids])) < full - 1
+
+
+def test_k_zero_where_there_is_no_negative():
+    where = jnp.array([[False, False], [True, False]])
+    call = lambda k: losses.info_nce(
+        jnp.ones(2), jnp.zeros((2, 2)), log_q_negatives=-jnp.ones((2, 2)), k=k, where=where
+    )
+    assert float(call(jnp.array([0, 2]))[0]) == 0.0
+    with pytest.raises(ValueError, match="k must be positive"):
+        call(jnp.array([2, 0]))
+    found = jax.jit(call)(jnp.array([0.0, -1.0]))
+    assert float(found[0]) == 0.0
+    assert np.isnan(found[1])
+
+
+def test_log_q_in_a_form_that_does_not_exist():
+    with pytest.raises(ValueError, match="log_q_positive needs log_q_negatives"):
+        losses.info_nce(0.0, jnp.zeros(3), log_q_positive=-1.0)
+    with pytest.raises(ValueError, match="k enters beside log_q_negatives only"):
+        losses.info_nce(0.0, jnp.zeros(3), k=3)
+    for log_q in (jnp.inf, -jnp.inf, jnp.nan):
+        for loss in (losses.info_nce, losses.nce):
+            bad = {"log_q_positive": -1.0, "log_q_negatives": jnp.array([-1.0, log_q])}
+            with pytest.raises(ValueError, match="log_q_negatives must be finite"):
+                loss(0.0, jnp.zeros(2), **bad)
+            assert np.isnan(jax.jit(loss)(0.0, jnp.zeros(2), **bad))
+            with pytest.raises(ValueError, match="log_q_positive must be finite"):
+                loss(0.0, jnp.zeros(2), **(bad | {"log_q_positive": log_q, "log_q_negatives": -jnp.ones(2)}))
+
+
 @cases_with_options
 def test_parameters_per_row(case, tolerance):
     positive, negatives, where = scores(4)
@@ -305,6 +368,97 @@ def test_score_of_minus_infinity_counts_as_masked(name):
     expected = loss(0.2, negatives[jnp.array([0, 2])], temperature=0.5)
     np.testing.assert_allclose(got[0], expected, rtol=1e-6)
     assert all(np.all(np.isfinite(g)) for g in got[1])
+
+
+NAN = [
+    ("info_nce", math.nan, [0.0, 1.0], {}),
+    ("info_nce", 0.0, [math.nan, 1.0], {}),
+    ("decoupled_info_nce", math.nan, [0.0, 1.0], {"temperature": 1.0}),
+    ("debiased_info_nce", 0.5, [math.nan, 0.0], {"temperature": 0.5, "positive_prior": 0.1}),
+    ("hard_info_nce", 0.5, [math.nan, 0.0], {"temperature": 0.5, "positive_prior": 0.1, "concentration": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "positive", "negatives", "options"), NAN)
+def test_trap_nan_reads_as_a_perfect_loss(name, positive, negatives, options):
+    loss = lambda p, n: getattr(losses, name)(p, n, **options)
+    for call in (loss, jax.jit(loss)):
+        assert np.isnan(call(positive, jnp.array(negatives)))
+
+
+def test_trap_half_precision_that_overflowed_reads_as_a_perfect_loss():
+    overflowed = jnp.float16(60000) * 2
+    assert np.isnan(losses.info_nce(overflowed, jnp.array([overflowed, 1.0], jnp.float16)))
+
+
+@cases
+def test_nan_shows_where_no_negative_counts(case):
+    # a row without negatives would be 0 whatever its positive and its parameters are
+    positive, negatives, where = jnp.zeros(2), jnp.zeros((2, 3)), jnp.zeros((2, 3), bool)
+    assert np.isnan(value(case, positive.at[0].set(jnp.nan), negatives, where)[0])
+    for name in case.options:
+        assert np.all(np.isnan(value(case, positive, negatives, where, case.options | {name: jnp.nan})))
+
+
+@cases_with_options
+def test_traced_parameters_outside_their_domain_give_nan(case):
+    for name in case.options:
+        for bad in (v for v in BAD[name] if np.ndim(v) == 0):
+            found = value(case, jnp.zeros(3), jnp.zeros((3, 2)), options=case.options | {name: jnp.full(3, bad)})
+            assert np.all(np.isnan(found)), f"{name} = {bad}"
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "temperature" in c.values[0].options])
+def test_a_subnormal_temperature_is_none(case):
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        case.loss(0.0, jnp.zeros(2), **(case.options | {"temperature": 1e-40}))
+    assert np.isnan(value(case, jnp.zeros(3), jnp.zeros((3, 2)), options=case.options | {"temperature": 1e-40})[0])
+
+
+def test_scores_of_minus_infinity_weigh_nothing_and_count(tolerance):
+    options = {"temperature": 0.5, "positive_prior": 0.1}
+    mean, prior = (1 + 0) / 2, 0.1 * math.e  # of e^z over both negatives, and of the positive
+    wanted = math.log1p(2 * max((mean - prior) / 0.9, math.exp(-2)) / math.e)
+    assert wanted == pytest.approx(0.1710, abs=5e-5)
+    absent = jnp.array([0.0, -jnp.inf])
+    for concentration in (0.0, 1e-3):
+        hard = lambda s, b=concentration: losses.hard_info_nce(0.5, s, concentration=b, **options)
+        weight = 1 if concentration == 0 else 2  # any sharpness leaves the possible negative alone
+        found, slope = jax.value_and_grad(hard)(absent)
+        close(found, math.log1p(2 * (weight * mean - prior) / 0.9 / math.e), tolerance)
+        assert np.all(np.isfinite(slope))
+    close(losses.debiased_info_nce(0.5, absent, **options), wanted, tolerance)
+    for sharpness in (0.0, 2.0):
+        found, slope = jax.value_and_grad(lambda s, a=sharpness: losses.self_adversarial(0.0, s, sharpness=a))(absent)
+        close(found, LOG2 + LOG2 * (0.5 if sharpness == 0 else 1), tolerance)
+        assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.003])
+def test_gradient_at_prior_zero_far_ahead(tau):
+    # the positive wins by more temperatures than float32 has exponents: 0 times exp of much
+    for options in ({}, {"concentration": 1.0}):
+        loss = losses.hard_info_nce if options else losses.debiased_info_nce
+        call = lambda p, s, prior, o=options, f=loss: f(p, s, temperature=tau, positive_prior=prior, **o)
+        for scores_at in ([-0.1, -0.8], [0.02, 0.89], [-1.0, -1.0]):
+            arguments = jnp.float32(0.9), jnp.asarray(scores_at, jnp.float32), jnp.float32(0.0)
+            assert np.isfinite(call(*arguments))
+            assert all(np.all(np.isfinite(g)) for g in jax.grad(call, (0, 1, 2))(*arguments))
+
+
+def test_slope_in_the_prior_at_zero(tolerance):
+    negatives = jnp.array([0.3, -0.2, 0.1])
+    slope = jax.grad(lambda prior: losses.debiased_info_nce(0.2, negatives, temperature=0.5, positive_prior=prior))
+    odds = np.exp(np.asarray(negatives) / 0.5 - 0.4)
+    share = odds.sum() / (1 + odds.sum())
+    close(slope(0.0), share * (1 - 1 / odds.mean()), tolerance)
+
+
+def test_half_precision_is_summed_in_float32():
+    # 4096 softplus of 0: bfloat16 would stop at 256
+    for dtype in (jnp.bfloat16, jnp.float16):
+        total = losses.sgns(jnp.zeros((), dtype), jnp.zeros(4096, dtype))
+        np.testing.assert_allclose(total, 4097 * LOG2, rtol=1e-6)
 
 
 # --- how the losses hang together

@@ -36,11 +36,14 @@ def nce(positive, negatives, log_q_positive, log_q_negatives, where=None):
     return total
 
 
-def info_nce(positive, negatives, temperature=1.0, log_q_positive=0.0, log_q_negatives=None, where=None):
+def info_nce(positive, negatives, temperature=1.0, log_q_positive=None, log_q_negatives=None, k=None, where=None):
+    log_k = 0.0
+    if log_q_negatives is not None and log_q_positive is None:  # importance
+        log_k = math.log(len(negatives) if k is None else k)
     log_q_negatives = np.zeros(len(negatives)) if log_q_negatives is None else log_q_negatives
     where = np.ones(len(negatives), bool) if where is None else where
-    top = positive / temperature - log_q_positive
-    rest = [s / temperature - q - top for s, q, w in zip(negatives, log_q_negatives, where, strict=True) if w]
+    top = positive / temperature - (log_q_positive or 0.0)
+    rest = [s / temperature - q - log_k - top for s, q, w in zip(negatives, log_q_negatives, where, strict=True) if w]
     return softplus(log_sum(rest)) if rest else 0.0
 
 

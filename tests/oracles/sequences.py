@@ -43,7 +43,7 @@ def marginals(unary, pairwise, where):
     """P(y_i = a) (t, l) and the expected number of transitions, in the shape of pairwise."""
     node, edge = np.zeros(np.shape(unary)), np.zeros(np.shape(pairwise))
     for y, p in zip(*law(unary, pairwise, where)[:2], strict=True):
-        kept = [i for i in range(t) if where[i]]
+        kept = [i for i in range(len(node)) if where[i]]
         for i in kept:
             node[i, y[i]] += p
         for i, j in itertools.pairwise(kept):

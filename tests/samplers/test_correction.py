@@ -188,6 +188,30 @@ def test_distinct_draws_go_with_the_logarithm_of_their_expected_counts(tolerance
         close(denominator / jnp.sum(jnp.exp(scores)), 1, tolerance, scale=10)
 
 
+def test_two_laws_at_once_go_with_the_logarithm_of_their_expected_counts(tolerance):
+    # one draw from p, two from q: the balance heuristic is unbiased, with k = 1
+    scores = np.random.default_rng(5).normal(size=3)
+    rows = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    chances = TRUTH[rows[:, 0]] * PROPOSAL[rows[:, 1]] * PROPOSAL[rows[:, 2]]
+    log_counts = np.log(TRUTH + 2 * PROPOSAL)
+    for positive in range(3):
+        where = samplers.no_accidental_hits(np.full(27, positive), rows)
+        settings = {"log_q_negatives": log_counts[rows], "where": where}
+        each = losses.info_nce(np.full(27, scores[positive]), scores[rows], **settings, k=1)
+        close(np.sum(chances * np.exp(each + scores[positive])) / np.sum(np.exp(scores)), 1, tolerance, scale=10)
+
+
+def test_a_law_that_leaves_the_positive_out_is_the_law_of_rejected_hits(tolerance):
+    log_weights, positives, ids = np.log(WIDE_PROPOSAL), np.array([0, 3]), np.array([[1, 2, 2], [0, 0, 1]])
+    rejected = samplers.correction(log_weights, ids, positives, hits="rejected")
+    laws = samplers.exclude(log_weights, positives[:, None] == np.arange(4))
+    masked = samplers.correction(laws, ids, positives)
+    close(masked.log_q_negatives, rejected.log_q_negatives, tolerance, scale=10)
+    assert np.all(masked.where)
+    with pytest.raises(ValueError, match="log q of the positives must be finite"):
+        samplers.correction(laws, ids, positives, form="ranking")
+
+
 # --- what is refused, and by how much it is wrong
 
 

@@ -225,7 +225,8 @@ def test_no_sequence_scores_above_the_best_nor_above_log_z(size):
     score, best, log_z = orders(u.astype(FLOAT), a.astype(FLOAT))
     assert np.all(score <= best)
     assert np.all(best <= log_z)
-    assert np.any(score == log_z) == (size == 1e4), "few sequences, far apart: there the three are one number"
+    assert np.any(score == best)
+    assert size < 1e4 or np.mean(score == log_z) > 0.5, "sequences far apart: the three are one number"
 
 
 def test_no_long_sequence_scores_above_log_z():
@@ -268,7 +269,7 @@ def test_labels_of_any_integer_type():
     u, a = UNARY[6], PAIRWISE[6]
     for wide in (np.int64(2**32), np.uint64(2**32), np.uint32(2**31 + 2**30)):
         with pytest.raises(ValueError, match=rf"got {wide} at \(1,\)"):
-            sequences.crf_log_score(u, a, np.array([0, wide, 1, 1, 1]))
+            sequences.crf_log_score(u, a, np.array([0, wide, 1, 1, 1], wide.dtype))
     want = sequences.crf_log_score(u, a, np.array([0, 2, 1, 1, 0]))
     for dtype in (np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64):
         assert sequences.crf_log_score(u, a, np.array([0, 2, 1, 1, 0], dtype)) == want
@@ -378,7 +379,7 @@ def test_contrast_on_other_sequences_is_a_lower_bound_and_unmasked_swaps_break_i
     scores = jax.vmap(lambda z: sequences.crf_log_score(u, a, z))(near.labels)
     exact = sequences.crf_log_normalizer(u, a) - truth
     contrast = losses.info_nce(truth, scores, where=near.where)
-    assert 0 < contrast <= exact
+    assert 0 < contrast <= exact + EPS * float(truth), "log Z and the score are rounded"
     unmasked = losses.info_nce(truth, scores)
     assert unmasked >= np.log(5)
     assert unmasked > exact

@@ -105,8 +105,8 @@ class TestCooccurrence:
         ("tokens", "options", "message"),
         [
             ([], {}, "tokens are empty"),
-            ([0, 1, 5, 9], {}, r"got 5 at position 2"),
-            ([0, -1], {}, r"got -1 at position 1"),
+            ([0, 1, 5, 9], {}, r"got 5 at \(2,\)"),
+            ([0, -1], {}, r"got -1 at \(1,\)"),
             ([[0, 1]], {}, r"shape \(n,\)"),
             ([0, 1], {"window": 0}, "window must be at least 1"),
             ([0, 1], {"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
@@ -120,10 +120,25 @@ class TestCooccurrence:
             words.cooccurrence(np.array(tokens, int), **({"window": 2, "vocabulary_size": 5} | options))
 
     def test_ids_that_are_not_integers(self):
-        with pytest.raises(TypeError, match="integer ids"):
+        with pytest.raises(TypeError, match="tokens must be integers"):
             words.cooccurrence([0.0, 1.0], window=1, vocabulary_size=2)
         with pytest.raises(TypeError, match="window"):
             words.cooccurrence([0, 1], window=1.5, vocabulary_size=2)
+
+    def test_labels_of_any_integer_type(self):
+        """Two labels that are one in float64, or modulo 2^32, are two sentences."""
+        for label in (np.array([2**63, 2**63, 2**63 + 1], np.uint64), np.array([5, 5, 5 + 2**32])):
+            counts = words.cooccurrence(np.uint64([0, 1, 2]), window=2, vocabulary_size=3, sentence=label)
+            assert words.to_dense(counts).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+        with pytest.raises(ValueError, match="got 4294967297"):
+            words.cooccurrence([1, 2**32 + 1], window=2, vocabulary_size=3)
+
+    def test_cells_outside_the_table(self):
+        for name, ids in (("rows", [-1]), ("cols", [2])):
+            cell = words.PairCounts(np.array([0]), np.array([0]), np.array([1.0]), (2, 2))._replace(**{name: ids})
+            for f in (words.to_dense, words.marginals):
+                with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\]"):
+                    f(cell)
 
 
 class TestSubsampling:
@@ -189,13 +204,13 @@ class TestSubsampling:
 
     def test_bad_tokens(self, key):
         draw = lambda tokens, p: words.subsample(jax.random.clone(key), tokens, p)
-        with pytest.raises(ValueError, match=r"got 3 at position 1"):
+        with pytest.raises(ValueError, match=r"got 3 at \(1,\)"):
             draw(jnp.array([0, 3]), jnp.ones(2))
         with pytest.raises(ValueError, match="probability must be in"):
             draw(jnp.array([0]), jnp.array([1.5]))
         with pytest.raises(ValueError, match=r"\(n,\) and probability"):
             draw(jnp.array([[0]]), jnp.ones(2))
-        with pytest.raises(TypeError, match="integer ids"):
+        with pytest.raises(TypeError, match="tokens must be integers"):
             draw(jnp.array([0.0]), jnp.ones(2))
         traced = jax.jit(words.subsample)(jax.random.clone(key), jnp.array([0, 3, -1, 1]), jnp.ones(2))
         assert traced.tolist() == [True, False, False, True]
@@ -287,10 +302,11 @@ class TestPmi:
         np.testing.assert_allclose(jax.vmap(law)(k, a), [law(1, 0.5), law(5, 1)], rtol=tolerance, atol=10 * tolerance)
 
     def test_traced_bad_input(self):
-        assert np.all(np.isneginf(jax.jit(words.pmi)(jnp.zeros((2, 2)))))
-        np.testing.assert_array_equal(
-            jax.jit(words.pmi)(jnp.array([[1.0, -3.0], [1.0, 1.0]])), words.pmi([[1.0, 0.0], [1.0, 1.0]])
-        )
+        assert np.all(np.isnan(jax.jit(words.pmi)(jnp.zeros((2, 2)))))
+        for bad in (-3.0, np.nan, np.inf):
+            found = jax.jit(words.pmi)(jnp.array([[1.0, bad], [1.0, 0.0]]))
+            assert np.isnan(found).tolist() == [[True, True], [True, False]]
+            assert np.isneginf(found[1, 1]), "an unobserved cell is one whatever the others are"
 
     @pytest.mark.parametrize(
         ("counts", "message"),
@@ -495,6 +511,13 @@ class TestSvd:
         with pytest.raises(ValueError, match=message):
             words.svd_factors(matrix, **options)
 
+    def test_traced_values_outside_their_domain(self):
+        lopsided = np.triu(np.ones((3, 3)))
+        factors = jax.jit(lambda m: words.svd_factors(m, rank=1, symmetric=True))(lopsided)
+        assert all(np.all(np.isnan(f)) for f in factors)
+        ones = jax.jit(lambda a: words.svd_factors(np.eye(3), rank=2, split=a))(1.5)
+        assert all(np.all(np.isnan(f)) for f in ones), "1 to the power NaN is 1"
+
 
 def planted_table(seed, size=20, rank=2):
     """Counts whose optimal scores have rank <= rank + 2: a low-rank log-ratio and the two marginals."""
@@ -550,6 +573,24 @@ class TestFit:
         np.testing.assert_allclose(loss, expected, rtol=20 * tolerance)
         for a, b in zip(gradient, slope_of, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=20 * tolerance)
+
+    def test_half_precision_descends_in_float32(self, key):
+        """Counts beyond 65504 are no infinity, and the losses are those of float32."""
+        table = 1e5 * random_table(17, 6, 5)
+        f = lambda dtype: words.fit_sgns(jax.random.clone(key), table, rank=2, negatives=2, num_steps=5, dtype=dtype)
+        assert f(jnp.float16).losses.dtype == jnp.float32
+        np.testing.assert_array_equal(f(jnp.float16).losses, f(jnp.float32).losses)
+        with pytest.raises(TypeError, match="dtype must be a floating type"):
+            f(jnp.int32)
+
+    @double
+    def test_types_meet(self, key):
+        """Counts, law and k of other float types than the descent."""
+        table, law = TABLE.astype(np.float32), np.zeros(5)
+        options = {"rank": 2, "num_steps": 3, "log_weights": law, "learning_rate": np.float64(0.1)}
+        plain = words.fit_sgns(jax.random.clone(key), TABLE, negatives=2, **options).losses
+        mixed = words.fit_sgns(key, table, negatives=np.float64(2), **options).losses
+        np.testing.assert_allclose(mixed, plain, rtol=1e-5)
 
     def test_block_size_changes_rounding_only(self, key):
         table = random_table(17, 30, 20)

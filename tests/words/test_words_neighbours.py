@@ -44,14 +44,35 @@ class TestNearest:
         jitted = jax.jit(lambda v, i: words.nearest(v, i, k=4))(vectors, jnp.arange(3))
         assert jnp.array_equal(jitted.ids, words.nearest(vectors, jnp.arange(3), k=4).ids)
 
+    def test_what_is_unknown_is_said(self):
+        """A traced id that is no word, and a vector that is NaN: no neighbours are made up."""
+        traced = jax.jit(lambda i: words.nearest(table(), i, k=2))(jnp.array([3, 40, -1]))
+        assert traced.ids.tolist() == [words.nearest(table(), 3, k=2).ids.tolist(), [-1, -1], [-1, -1]]
+        assert np.isnan(traced.cosines).tolist() == [[False] * 2, [True] * 2, [True] * 2]
+        spoiled = table()
+        spoiled[7, 0] = np.nan
+        got = words.nearest(spoiled, [3, 7], k=2)
+        assert np.all(got.ids == -1)
+        assert np.all(np.isnan(got.cosines))
+        wide = np.array([2**32], np.int64)
+        with pytest.raises(ValueError, match="got 4294967296"):
+            words.nearest(table(), wide, k=2)
+
+    @pytest.mark.parametrize("size", [1e-38, 1e-20, 1e19, 1e38])
+    def test_length_does_not_matter_at_the_ends_of_float32(self, size):
+        vectors = np.array([[1.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        got = words.nearest(jnp.asarray(vectors * size, jnp.float32), 0, k=2)
+        assert got.ids.tolist() == [1, 2]
+        np.testing.assert_allclose(got.cosines, [3 / np.sqrt(10), 0], rtol=1e-5)
+
     def test_half_precision_compares_in_float32(self):
         assert words.nearest(jnp.asarray(table(), jnp.bfloat16), 0, k=2).cosines.dtype == jnp.float32
 
     @pytest.mark.parametrize(
         ("ids", "k", "error", "match"),
         [
-            (40, 2, ValueError, r"ids must be in \[0, 40\), got 40"),
-            (-1, 2, ValueError, r"ids must be in \[0, 40\)"),
+            (40, 2, ValueError, r"ids must be in \[0, 39\], got 40"),
+            (-1, 2, ValueError, r"ids must be in \[0, 39\]"),
             (0.0, 2, TypeError, "ids must be integer"),
             (0, 0, ValueError, "k must be at least 1"),
             (0, 40, ValueError, "k must be at most 39"),

@@ -358,8 +358,71 @@ class TestEpoch:
         _, info = words.sgns_epoch(jax.random.key(1), plan, self.state(scale=0.0, step=1000))
         np.testing.assert_allclose(info.loss, (1 + K) * np.log(2), rtol=1e-6)
 
+    def test_pairs_beyond_32_bits(self):
+        """The counter of an epoch is read as a Python integer of any size."""
+        _, info = words.sgns_epoch(jax.random.key(1), self.plan(), self.state())
+        assert info.num_pairs == int(info.pair_count[1])
+        many = info._replace(pair_count=jnp.array([3, 2**32 - 1], jnp.uint32))
+        assert many.num_pairs == 4 * 2**32 - 1
+
+    def test_no_pair_is_no_loss(self):
+        """Where nothing was looked at there is nothing to be perfect at."""
+        plan = self.plan()
+        thinned = dataclasses.replace(plan, keep=jnp.zeros_like(plan.keep))
+        _, info = words.sgns_epoch(jax.random.key(1), thinned, self.state())
+        assert np.isnan(info.loss)
+        assert info.watched_pairs == 0
+        assert info.num_pairs == 0
+
+    @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+    def test_half_precision_tables_are_summed_in_float32(self, dtype):
+        """Scores near 300 on every pair: a float16 sum of a block's loss would be infinite."""
+        tables = words.Embedding(*(jnp.full((V + 3, D), x, dtype) for x in (10.0, -10.0)))
+        plan = self.plan(block_size=64, blocks_per_step=1)
+        state, info = words.sgns_epoch(jax.random.key(1), plan, words.SgnsState(tables, jnp.int32(1000)))
+        assert info.loss.dtype == jnp.float32
+        np.testing.assert_allclose(info.loss, 300, rtol=1e-5)  # softplus(300) + 5 softplus(-300)
+        assert all(table.dtype == dtype for table in state.embedding)
+        block, noise = (jax.tree.map(lambda x: x[0, 0], part) for part in self.draws(plan))
+        loss = words.block_loss(tables, block, noise, negatives=K)
+        assert loss.dtype == jnp.float32
+        np.testing.assert_allclose(loss, 300 * jnp.sum(block.left + block.right), rtol=1e-5)
+        update = words.block_update(tables, block, noise, negatives=K, learning_rate=0.1)
+        assert update.word.dtype == dtype
+
+    def draws(self, plan):
+        """Blocks of an epoch, and noise for them."""
+        shape = (plan.steps, plan.blocks_per_step, plan.noise_per_block)
+        return words.sample_blocks(jax.random.key(2), plan), samplers.draw_alias(jax.random.key(3), plan.noise, shape)
+
 
 class TestPlan:
+    def test_ids_and_labels_of_any_integer_type(self):
+        tokens = np.array([0, 1, 2, 1, 0, 2])
+        want = words.sgns_plan(tokens, vocabulary_size=3, window=1, sentence=[0, 0, 0, 1, 1, 1], threshold=None)
+        near = 2**63 + np.array([1, 1, 1, 0, 0, 0], np.uint64)  # one number in float64
+        far = np.array([7, 7, 7, 7 + 2**32, 7 + 2**32, 7 + 2**32])  # one number modulo 2^32
+        for dtype in (np.int8, np.uint8, np.uint32, np.int64, np.uint64):
+            for labels in (near, far):
+                plan = words.sgns_plan(
+                    tokens.astype(dtype), vocabulary_size=3, window=1, sentence=labels, threshold=None
+                )
+                assert plan.tokens.dtype == jnp.int32
+                np.testing.assert_array_equal(plan.tokens, want.tokens)
+                np.testing.assert_array_equal(plan.segment, want.segment)
+        with pytest.raises(ValueError, match="got 2147483649"):
+            words.sgns_plan(np.array([0, 2**31 + 1], np.uint32), vocabulary_size=3)
+
+    def test_a_plan_is_made_on_the_host(self):
+        for name in ("tokens", "sentence", "learning_rate"):
+            given = {"tokens": jnp.array([0, 1]), "sentence": jnp.array([0, 0]), "learning_rate": 0.1}
+
+            def traced(value, name=name, given=given):
+                return words.sgns_plan(**(given | {name: value}), vocabulary_size=2).keep
+
+            with pytest.raises(TypeError, match=f"{name} .*traced.*outside jit"):
+                jax.jit(traced)(given[name])
+
     def test_noise_follows_the_power_of_the_counts(self, key):
         tokens = np.repeat([0, 1, 2], [81, 16, 1])
         for options, mass in (
@@ -407,9 +470,11 @@ class TestPlan:
         ("change", "error", "match"),
         [
             ({"tokens": []}, ValueError, "tokens are empty"),
-            ({"tokens": [0, 1, 9]}, ValueError, r"in \[0, 4\), got 9 at position 2"),
-            ({"tokens": [0, -1, 1]}, ValueError, "got -1 at position 1"),
-            ({"tokens": [0.0, 1.0]}, TypeError, "integer ids"),
+            ({"tokens": [0, 1, 9]}, ValueError, r"in \[0, 3\], got 9 at \(2,\)"),
+            ({"tokens": [0, -1, 1]}, ValueError, r"got -1 at \(1,\)"),
+            ({"tokens": np.array([0, 2**32, 1])}, ValueError, r"got 4294967296 at \(1,\)"),
+            ({"tokens": np.array([0, 2**63 + 1, 1], np.uint64)}, ValueError, "got 9223372036854775809"),
+            ({"tokens": [0.0, 1.0]}, TypeError, "tokens must be integers"),
             ({"tokens": [[0, 1]]}, ValueError, "one stream"),
             ({"vocabulary_size": 0}, ValueError, "vocabulary_size must be at least 1"),
             ({"window": 0}, ValueError, "window must be at least 1"),
@@ -423,12 +488,15 @@ class TestPlan:
             ({"sentence": [0]}, ValueError, "sentence must label each token"),
             ({"sentence": [0, 1, 2]}, ValueError, "no two tokens share a sentence"),
             ({"tokens": [1]}, ValueError, "no two tokens share a sentence"),
-            ({"log_weights": np.zeros(3)}, ValueError, "one entry a word"),
+            ({"log_weights": np.zeros(3)}, ValueError, "one entry per word"),
             ({"log_weights": np.full(4, -np.inf)}, ValueError, "all -inf"),
             ({"block_size": 4}, ValueError, "block_size must be at least the window"),
             ({"blocks_per_step": 0}, ValueError, "blocks_per_step must be at least 1"),
             ({"noise_per_block": 0}, ValueError, "noise_per_block must be at least 1"),
             ({"dimension": 0}, ValueError, "dimension must be at least 1"),
+            ({"dtype": np.int32}, TypeError, "dtype must be a floating type"),
+            ({"sentence": [0.0, 0.0, 1.0]}, TypeError, "sentence must be integers"),
+            ({"blocks_per_step": 2**28, "block_size": 16}, ValueError, r"fewer than 2\^31 tokens"),
         ],
     )
     def test_bad_input(self, key, change, error, match):
@@ -489,6 +557,27 @@ class TestTraining:
         assert equal(trained.embedding, state.embedding)
         assert int(start.step) == 0
         assert not start.embedding.context.any()
+
+    def test_a_plan_trains_as_its_tokens_do(self):
+        plan = words.sgns_plan(TOKENS, **OPTIONS)
+        trained = words.train_sgns(jax.random.key(3), plan, dimension=8)
+        same = words.train_sgns(jax.random.key(3), TOKENS, dimension=8, **OPTIONS)
+        assert equal(trained.embedding, same.embedding)
+        assert np.array_equal(trained.losses, same.losses)
+        with pytest.raises(TypeError, match="a plan has its options already, got epochs too"):
+            words.train_sgns(jax.random.key(3), plan, epochs=2)
+
+    def test_an_epoch_without_pairs_is_no_perfect_one(self):
+        losses = words.train_sgns(jax.random.key(0), [0, 1] * 50, vocabulary_size=2).losses
+        assert np.isnan(losses[0])
+        np.testing.assert_allclose(losses[1:], 6 * np.log(2), rtol=0.01)
+
+    @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+    def test_half_precision_tables_train(self, dtype):
+        trained = words.train_sgns(jax.random.key(0), TOKENS, dimension=8, dtype=dtype, **OPTIONS)
+        single = words.train_sgns(jax.random.key(0), TOKENS, dimension=8, **OPTIONS)
+        assert trained.embedding.word.dtype == dtype
+        np.testing.assert_allclose(trained.losses, single.losses, rtol=0.03)
 
     def test_divergence_is_an_error_that_says_what_to_lower(self):
         with pytest.raises(FloatingPointError, match=r"diverged in epoch \d+.*Lower learning_rate"):

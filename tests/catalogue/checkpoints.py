@@ -1,0 +1,3 @@
+"""Checkpoints are a folder and its methods: no function of arrays."""
+
+CASES = ()
