@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from experiments._runner import declarations
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = ("words", "contrast", "domains", "frontiers", "published")
@@ -154,16 +157,30 @@ def group_of(slug: str) -> str:
 
 def describe(file: Path) -> Claim:
     """The CLAIM of a file, read without importing it (so that listing claims does not start jax)."""
-    from experiments._runner import side_by_side
-
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.targets[0].id == "CLAIM":
             if not any(keyword.arg == "source" for keyword in node.value.keywords):
-                return side_by_side.old_claim(side_by_side.described(node.value))
+                return in_old_form(declarations.described(node.value))
             return Claim(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
     raise ValueError(f"{file.name} has no CLAIM = Claim(...) written with literal keywords.")
 
 
+CHAPTERS = {"applications": "000", "principles": "001", "word embeddings": "002", "across fields": "003"}
+
+
+def in_old_form(claim: declarations.Claim) -> Claim:
+    """A declaration of the new form in the record of the old one."""
+    places = [f"{CHAPTERS[sentence.chapter]}, {sentence.where}" for sentence in claim.sentences]
+    return Claim(
+        statement=claim.statement,
+        source="; ".join(dict.fromkeys(places)) or "published",
+        references=claim.references,
+        expected=claim.expected,
+        why=claim.finding,
+    )
+
+
+@cache
 def load(slug: str) -> ModuleType:
     """The module of a claim."""
     from experiments._runner import side_by_side

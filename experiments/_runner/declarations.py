@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import ast
+from typing import Any, Literal, NamedTuple
 
 Chapter = Literal["principles", "word embeddings", "applications", "across fields"]
 Verdict = Literal["supported", "conditional", "refuted", "undecided"]
@@ -42,3 +43,15 @@ class Claim(NamedTuple):
     references: tuple[str, ...] = ()
     own: bool = False
     expected: Verdict = "supported"
+
+
+def described(call: ast.Call) -> Claim:
+    """A CLAIM of the new form from its syntax: literals, and Sentence(...) of literals."""
+
+    def value(node: ast.expr) -> Any:
+        """A literal, or a tuple of sentences."""
+        if isinstance(node, ast.Tuple) and any(isinstance(part, ast.Call) for part in node.elts):
+            return tuple(Sentence(**{k.arg: ast.literal_eval(k.value) for k in part.keywords}) for part in node.elts)
+        return ast.literal_eval(node)
+
+    return Claim(**{keyword.arg: value(keyword.value) for keyword in call.keywords})

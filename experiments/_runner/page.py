@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from experiments import _claim
 from experiments._claim import ROOT
-from experiments._runner import side_by_side
+from experiments._runner import declarations
 from experiments._runner.checks import IDENTITY
 from experiments._runner.declarations import Claim, Sentence
 
@@ -78,7 +78,7 @@ def page_of(slug: str, result: Mapping[str, Any]) -> Page:
     file = _claim.claims()[slug]
     source = file.read_text(encoding="utf-8")
     declared = declaration(source)
-    shown = side_by_side.old_claim(declared) if isinstance(declared, Claim) else declared
+    shown = _claim.in_old_form(declared) if isinstance(declared, Claim) else declared
     checks = result["checks"]
     theory = [check for check in checks if check["role"] == "theory"]
     return Page(
@@ -113,7 +113,7 @@ def declaration(source: str) -> Claim | _claim.Claim:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.targets[0].id == "CLAIM":
             if any(keyword.arg == "source" for keyword in node.value.keywords):
                 return _claim.Claim(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
-            return side_by_side.described(node.value)
+            return declarations.described(node.value)
     raise ValueError("there is no CLAIM = Claim(...) written with literal keywords.")
 
 

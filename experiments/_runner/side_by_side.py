@@ -5,7 +5,6 @@ A claim of the new form declares `CHECKS`, `CONTROLS` and `FIGURE` instead of `v
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,11 +15,10 @@ import numpy as np
 from experiments import _claim
 from experiments._runner import data as npz
 from experiments._runner.checks import Check, judged
-from experiments._runner.declarations import Claim, Sentence
+from experiments._runner.declarations import Claim
 from experiments._runner.figure import render
 from experiments._runner.judging import bite, claim_verdict, sentence_verdict
 
-NUMBERS = {"applications": "000", "principles": "001", "word embeddings": "002", "across fields": "003"}
 NOT_RUN = {"controls"}  # the size at which controls are compared with the truth, never asked for by name
 
 
@@ -37,7 +35,7 @@ class NewForm:
         self.__name__ = module.__name__
         self.__doc__ = module.__doc__
         self.Data = module.Data
-        self.CLAIM = old_claim(module.CLAIM)
+        self.CLAIM = _claim.in_old_form(module.CLAIM)
         self.SIZES = {name: size for name, size in module.SIZES.items() if name not in NOT_RUN}
 
     def compute(self, key: jax.Array, **size: Any) -> NamedTuple:
@@ -111,27 +109,3 @@ def old_check(check: Check) -> _claim.Check:
         because=check.because,
         says=check.says,
     )
-
-
-def old_claim(claim: Claim) -> _claim.Claim:
-    """The declaration in the old record."""
-    places = [f"{NUMBERS[sentence.chapter]}, {sentence.where}" for sentence in claim.sentences]
-    return _claim.Claim(
-        statement=claim.statement,
-        source="; ".join(dict.fromkeys(places)) or "published",
-        references=claim.references,
-        expected=claim.expected,
-        why=claim.finding,
-    )
-
-
-def described(call: ast.Call) -> Claim:
-    """A CLAIM of the new form from its syntax: literals, and Sentence(...) of literals."""
-
-    def value(node: ast.expr) -> Any:
-        """A literal, or a tuple of sentences."""
-        if isinstance(node, ast.Tuple) and any(isinstance(part, ast.Call) for part in node.elts):
-            return tuple(Sentence(**{k.arg: ast.literal_eval(k.value) for k in part.keywords}) for part in node.elts)
-        return ast.literal_eval(node)
-
-    return Claim(**{keyword.arg: value(keyword.value) for keyword in call.keywords})

@@ -148,11 +148,5 @@ def test_registry_holds_every_file_once():
     assert len(set(files)) == len(files)
 
 
-def test_claims_of_the_old_form_stay_short():
-    old = [f for f in _claim.claims().values() if "_runner" not in f.read_text()]
-    long = {f.name: n for f in old if (n := len(f.read_text().splitlines())) > 220}
-    assert not long, f"give them the new form: {long}"
-
-
 def test_paths_are_inside_the_project():
     assert Path(_claim.ROOT / "pyproject.toml").exists()

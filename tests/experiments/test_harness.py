@@ -46,15 +46,8 @@ def test_result_holds_what_a_reader_needs(results):
         "data",
     }
     assert set(record) == expected
-    assert set(record["checks"][0]) == {
-        "name",
-        "predicted",
-        "measured",
-        "margin",
-        "passed",
-        "relation",
-        "role",
-    }
+    told = {"name", "role", "relation", "predicted", "measured", "margin", "resolution", "weak", "passed"}
+    assert set(record["checks"][0]) == told | {"sentence", "because", "says"}
     assert {f.suffix for f in results.iterdir()} == {".json", ".npz", ".png", ".svg"}
     assert "second" not in json.dumps(record), "no times in a committed result"
 
@@ -81,7 +74,9 @@ def damage_json(folder):
 def damage_data(folder):
     module = _claim.load(FAST)
     fields = _run.unpack(module, (folder / f"{FAST}.npz").read_bytes())
-    (folder / f"{FAST}.npz").write_bytes(_run.pack(fields._replace(pull=fields.pull * 2)))
+    (folder / f"{FAST}.npz").write_bytes(
+        _run.pack(fields._replace(sgns=fields.sgns._replace(pull=2 * fields.sgns.pull)))
+    )
 
 
 def swap_figure(folder):
@@ -360,8 +355,8 @@ def test_a_crash_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
 
 
 def test_an_escaping_control_fails_the_run(monkeypatch, tmp_path):
-    module = _claim.load(FAST)
-    monkeypatch.setattr(module, "controls", lambda key, data, **size: {"the same world": data})
+    module = _claim.load(FAST).module
+    monkeypatch.setattr(module, "CONTROLS", {"the truth": module.Mechanism()})
     outcome = _run.run_claim(FAST, size="quick", seed=0, out=tmp_path, warn=print)
     assert any("escapes" in p for p in outcome.problems)
     assert any("no control overturns" in p for p in outcome.problems)
@@ -415,7 +410,7 @@ def test_of_several_data_sets_those_at_hand_stay(monkeypatch):
 
 
 def test_pack_and_unpack_are_inverse():
-    module = _claim.load(FAST)
+    module = _claim.load("uniform_sphere")
     fields = module.Data(*(np.arange(3.0) + i for i in range(len(module.Data._fields))))
     restored = _run.unpack(module, _run.pack(fields))
     assert all(np.array_equal(a, b) for a, b in zip(fields, restored, strict=True))
