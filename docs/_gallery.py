@@ -10,6 +10,7 @@ from typing import Any
 
 from docs import ROOT, _sources
 from experiments import _claim, _report
+from experiments._runner import page
 
 VERDICTS = ("supported", "conditional", "refuted")
 CHAPTERS = {
@@ -52,9 +53,9 @@ def checks(result: dict[str, Any]) -> Iterator[str]:
         cells = (
             escape(c["name"]),
             escape(c["role"]),
-            f"{_report.SIGN[c['relation']]} {_report.number(c['predicted'])}",
-            _report.number(c["measured"]),
-            _report.number(c["margin"]),
+            f"{page.SIGN[c['relation']]} {page.number(c['predicted'])}",
+            page.number(c["measured"]),
+            page.number(c["margin"]),
             "yes" if c["passed"] else "<strong>no</strong>",
         )
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -75,8 +76,8 @@ def card(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> Iterator[str
     yield f"<p>{badge(result['verdict'])} <small>{escape(claim.source)}</small></p>"
     yield f'<a class="figure" href="claims/{slug}.html">{picture(slug)}</a>'
     yield f"<p>{escape(claim.statement)}</p>"
-    yield f'<p class="numbers">{escape(shown["name"])}: predicted {_report.SIGN[shown["relation"]]} '
-    yield f"{_report.number(shown['predicted'])}, measured {_report.number(shown['measured'])}</p>"
+    yield f'<p class="numbers">{escape(shown["name"])}: predicted {page.SIGN[shown["relation"]]} '
+    yield f"{page.number(shown['predicted'])}, measured {page.number(shown['measured'])}</p>"
     yield f"<details><summary>All {len(result['checks'])} checks</summary>{''.join(checks(result))}</details>"
     yield f'<p><a href="claims/{slug}.html#the-file"><code>{file}</code></a></p>'
     yield "</article>"
@@ -108,10 +109,21 @@ def gallery() -> str:
     return "\n".join([*lines, "".join(form), "", f'<div class="gallery">{cards}</div>']) + "\n"
 
 
-def world(name: str, failed: list[str]) -> str:
-    """A control, and the checks that it fails."""
-    fails = "; ".join(failed) or "nothing (a check that fails above holds here)"
-    return f"<li><b>{escape(name)}</b>: fails {escape(fails)}</li>"
+def world(name: str, told: list[str], verb: str) -> str:
+    """A control, and the checks that it overturns (of a claim of the old form: fails)."""
+    checks = "; ".join(told) or "nothing (a check that fails above holds here)"
+    return f"<li><b>{escape(name)}</b>: {verb} {escape(checks)}</li>"
+
+
+def reading(told: page.Page) -> list[str]:
+    """Sentences of the chapters with their verdicts, prediction and measurement; empty for a claim of the old form."""
+    lines = [f"<li><em>{escape(s.says)}</em> {badge(verdict)}</li>" for s, verdict in told.sentences]
+    return [f"<ul>{''.join(lines)}</ul>\n" if lines else "", f"{told.text}\n" if told.text else ""]
+
+
+def captions(told: page.Page) -> str:
+    """The captions of the figure's panels."""
+    return " ".join(f"<b>({letter})</b> {escape(caption)}" for letter, caption in told.captions.items())
 
 
 def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
@@ -121,7 +133,9 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
     cited = ", ".join(
         f'<a href="../sources.html#{k}">{escape(_sources.short(k, known[k]))}</a>' for k in claim.references
     )
-    controls = "".join(world(name, failed) for name, failed in result["controls"].items())
+    told = page.page_of(slug, result)
+    verb = "overturns" if told.text else "fails"
+    controls = "".join(world(name, names, verb) for name, names in result["controls"].items())
     size = ", ".join(f"{k} {v}" for k, v in result["size"].items() if k != "name")
     run = f"Size {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}."
     name = file.relative_to(ROOT).as_posix()
@@ -130,7 +144,9 @@ def claim_page(slug: str, claim: _claim.Claim, result: dict[str, Any]) -> str:
         f'<p class="statement">{escape(claim.statement)}</p>\n',
         f"<p>{badge(result['verdict'])} Source: {escape(claim.source)}{' · ' if cited else ''}{cited}</p>\n",
         f"<p>{escape(claim.why)}</p>\n",
+        *reading(told),
         f'<a class="figure" href="../figures/{slug}.svg" aria-label="the figure as SVG">{picture(slug, "../")}</a>\n',
+        f"<p>{captions(told)}</p>\n",
         "## Predicted against measured\n",
         "".join(checks(result)) + "\n",
         "*Theory* checks must hold; *chapter* checks take the chapter's sentence at its word.\n",
@@ -154,7 +170,7 @@ def published() -> str:
         claim = described[slug]
         if chapters(claim) == ["published"]:
             lines += [
-                f"## {_report.plain(claim.source.removeprefix('published: '))}\n",
+                f"## {page.plain(claim.source.removeprefix('published: '))}\n",
                 f"<p>{badge(found[slug]['verdict'])} {escape(claim.statement)} "
                 f'<a href="claims/{slug}.html">All about it</a></p>\n',
                 "".join(checks(found[slug])) + "\n",

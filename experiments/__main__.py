@@ -1,4 +1,4 @@
-"""Command line: python -m experiments list | run | draw | report | check | fetch | vectors."""
+"""Command line: python -m experiments list | run | new | draw | report | check | fetch | vectors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import difflib
 import fnmatch
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 from rich import progress
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments import _claim, _report
 
@@ -26,7 +28,7 @@ HELP_AGAIN = (
     "up to date, and only judged again"
 )
 HELP_DEVICES = "spread replicates over so many devices, or 'all'; a CPU is cut into so many (all: one a core)"
-COLOUR = {"supported": "green", "conditional": "yellow", "refuted": "red", "": "dim"}
+COLOUR = {"supported": "green", "conditional": "yellow", "refuted": "red", "undecided": "dim", "": "dim"}
 
 
 def select(patterns: list[str]) -> list[str]:
@@ -45,14 +47,32 @@ def select(patterns: list[str]) -> list[str]:
 
 
 def command_list(_: argparse.Namespace) -> int:
-    """Claims with source and last verdict."""
-    results, grid = _report.read_results(), Table("claim", "source", "expected", "last verdict")
-    grid.add_column("statement", no_wrap=True, overflow="ellipsis")
-    for slug, claim in _report.described().items():
+    """Claims with their last verdicts."""
+    results = _report.read_results()
+    claims = _report.described()
+    longest = max(map(len, claims))
+    for slug, claim in claims.items():
         last = results.get(slug, {}).get("verdict", "")
-        verdict = f"[{COLOUR[last]}]{last or 'not run'}[/]"
-        grid.add_row(slug, claim.source, claim.expected, verdict, claim.statement)
-    CONSOLE.print(grid)
+        line = Text.assemble(f"{slug:<{longest}}  ", (f"{last or 'not run':<11}", COLOUR[last]), f"  {claim.statement}")
+        line.truncate(CONSOLE.width, overflow="ellipsis")
+        CONSOLE.print(line, no_wrap=True)
+    return 0
+
+
+def command_new(args: argparse.Namespace) -> int:
+    """Write the skeleton of a claim, to be filled in."""
+    from experiments._files import write_atomically
+    from experiments._runner import skeleton
+
+    path = _claim.ROOT / "experiments" / args.group / f"{args.claim}.py"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.claim):
+        CONSOLE.print(f"[red]{args.claim!r} is no name for a claim:[/] small letters, digits and underscores.")
+        return 2
+    if args.claim in _claim.claims():
+        CONSOLE.print(f"[red]{args.claim} is there already:[/] {_claim.claims()[args.claim].relative_to(_claim.ROOT)}")
+        return 2
+    write_atomically(path, skeleton.TEXT.encode())
+    CONSOLE.print(f"wrote {path.relative_to(_claim.ROOT)}; now: python -m experiments run --size quick {args.claim}")
     return 0
 
 
@@ -140,12 +160,11 @@ def command_draw(args: argparse.Namespace) -> int:
 
 
 def command_report(_: argparse.Namespace) -> int:
-    """Rewrite paper_repro.md and the README's table from the results."""
+    """Rewrite paper_repro.md from the results."""
     from experiments._files import write_atomically
 
     write_atomically(_report.REPORT, _report.compose().encode())
-    write_atomically(_report.README, _report.readme().encode())
-    CONSOLE.print(f"wrote {_report.REPORT.name} and the table of {_report.README.name}")
+    CONSOLE.print(f"wrote {_report.REPORT.name}")
     return 0
 
 
@@ -200,10 +219,13 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         if name in ("run", "draw"):
             sub.add_argument("claims", nargs="*", metavar="CLAIM", help="names or globs; none or 'all' means all")
+        if name == "new":
+            sub.add_argument("claim", metavar="CLAIM", help="its name: small letters and underscores")
+            sub.add_argument("--group", choices=_claim.GROUPS, default="contrast", help="the folder (contrast)")
         if name == "draw":
             sub.add_argument("--out", type=Path, default=_report.FIGURES, help="folder of the results")
         if name == "run":
-            sub.add_argument("--size", choices=("quick", "full", "device"), default="full")
+            sub.add_argument("--size", choices=("quick", "full", "long", "device"), default="full")
             sub.add_argument("--seed", type=int, default=0)
             sub.add_argument("--precision", type=int, choices=(32, 64), default=64)
             sub.add_argument("--again", action="store_true", help=HELP_AGAIN)
@@ -229,8 +251,8 @@ def devices(text: str) -> int | None:
 
 def default_out(args: argparse.Namespace) -> Path:
     """Only the default run writes to the committed folder."""
-    if args.size == "device":
-        return _report.FIGURES / "device"
+    if args.size in ("long", "device"):
+        return _report.FIGURES / args.size
     if args.size == "full" and args.precision == 64 and args.seed == 0 and args.devices == 1:
         return _report.FIGURES
     shared = "" if args.devices == 1 else f"-devices-{args.devices or 'all'}"
@@ -240,6 +262,7 @@ def default_out(args: argparse.Namespace) -> Path:
 COMMANDS = {
     "list": command_list,
     "run": command_run,
+    "new": command_new,
     "draw": command_draw,
     "report": command_report,
     "check": command_check,

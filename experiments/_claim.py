@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from experiments._runner import declarations
+
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = ("words", "contrast", "domains", "frontiers", "published")
 FALSE_ALARM = 1e-6  # two-sided, per statistical check
 
-Verdict = Literal["supported", "conditional", "refuted"]
+Verdict = Literal["supported", "conditional", "refuted", "undecided"]
 
 
 class Claim(NamedTuple):
@@ -34,7 +37,9 @@ class Claim(NamedTuple):
 
 class Check(NamedTuple):
     """One comparison. `role` tells whose: "theory" is the precise prediction, which must hold; "chapter" is the
-    chapter's sentence taken at its word, which a conditional or refuted claim is expected to break.
+    chapter's sentence taken at its word, which a conditional or refuted claim is expected to break; "beyond" is what
+    nsx found and no chapter said. A `weak` check resolves too little to support anything: `resolution` is its margin
+    over the size of the effect.
     """
 
     name: str
@@ -42,7 +47,12 @@ class Check(NamedTuple):
     measured: float
     margin: float
     relation: Literal["equal", "at most", "at least"] = "equal"
-    role: Literal["theory", "chapter"] = "theory"
+    role: Literal["theory", "chapter", "beyond"] = "theory"
+    resolution: float = 0.0
+    weak: bool = False
+    sentence: int | None = None
+    because: str = ""
+    says: str = ""
 
     @property
     def passed(self) -> bool:
@@ -99,9 +109,9 @@ def judge(checks: Sequence[Check]) -> Verdict:
     """The verdict of a set of checks.
 
     A theory check that fails refutes. Otherwise the chapter's own sentences decide: all hold (or none is
-    listed) is support, none holds is refutation, some do is conditional.
+    listed) is support, none holds is refutation, some do is conditional. A weak check holds nothing.
     """
-    chapter = [c.passed for c in checks if c.role == "chapter"]
+    chapter = [c.passed and not c.weak for c in checks if c.role == "chapter"]
     if not checks or not all(c.passed for c in checks if c.role == "theory"):
         return "refuted"
     if all(chapter):
@@ -131,18 +141,49 @@ def audit(checks: Sequence[Check], worlds: dict[str, Sequence[Check]]) -> Audit:
 
 def claims() -> dict[str, Path]:
     """Every claim's slug and file; the folder is the registry."""
-    files = [f for g in GROUPS for f in sorted((ROOT / "experiments" / g).glob("[a-z]*.py"))]
-    return {f.stem: f for f in files}
+    found = {}
+    for group in GROUPS:
+        folder = ROOT / "experiments" / group
+        files = {f.stem: f for f in folder.glob("[a-z]*.py")}
+        folders = {f.parent.name: f for f in folder.glob("[a-z]*/__init__.py")}
+        found |= dict(sorted((files | folders).items()))
+    return found
+
+
+def group_of(slug: str) -> str:
+    """The group, a folder of experiments/, that a claim belongs to."""
+    return claims()[slug].relative_to(ROOT / "experiments").parts[0]
 
 
 def describe(file: Path) -> Claim:
     """The CLAIM of a file, read without importing it (so that listing claims does not start jax)."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.targets[0].id == "CLAIM":
+            if not any(keyword.arg == "source" for keyword in node.value.keywords):
+                return in_old_form(declarations.described(node.value))
             return Claim(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
     raise ValueError(f"{file.name} has no CLAIM = Claim(...) written with literal keywords.")
 
 
+CHAPTERS = {"applications": "000", "principles": "001", "word embeddings": "002", "across fields": "003"}
+
+
+def in_old_form(claim: declarations.Claim) -> Claim:
+    """A declaration of the new form in the record of the old one."""
+    places = [f"{CHAPTERS[sentence.chapter]}, {sentence.where}" for sentence in claim.sentences]
+    return Claim(
+        statement=claim.statement,
+        source="; ".join(dict.fromkeys(places)) or "published",
+        references=claim.references,
+        expected=claim.expected,
+        why=claim.finding,
+    )
+
+
+@cache
 def load(slug: str) -> ModuleType:
     """The module of a claim."""
-    return importlib.import_module(f"experiments.{claims()[slug].parent.name}.{slug}")
+    from experiments._runner import side_by_side
+
+    module = importlib.import_module(f"experiments.{group_of(slug)}.{slug}")
+    return side_by_side.NewForm(module) if side_by_side.has_new_form(module) else module

@@ -12,18 +12,10 @@ from typing import Any, get_args, get_type_hints
 
 from experiments import _claim
 from experiments._claim import GROUPS, ROOT, Check, Claim, Verdict
+from experiments._runner import page, report
 
 FIGURES = ROOT / "figures"
 REPORT = ROOT / "paper_repro.md"
-README = ROOT / "README.md"
-MARKERS = ("<!-- claims:start -->", "<!-- claims:end -->")
-TITLES = {
-    "words": "Word embeddings (chapter 002)",
-    "contrast": "Contrast, temperature, proposals (chapter 001)",
-    "domains": "Domains (chapters 000, 003)",
-    "frontiers": "Frontiers (chapters 000, 003)",
-    "published": "Published tables",
-}
 FIELDS = {
     "claim": str,
     "source": str,
@@ -37,7 +29,6 @@ FIELDS = {
     "versions": dict,
     "data": str,
 }
-SIGN = {"equal": "=", "at most": "≤", "at least": "≥"}
 
 
 def read_results(folder: Path = FIGURES) -> dict[str, dict[str, Any]]:
@@ -84,7 +75,11 @@ def fault_of(result: Any) -> str:
 
 def fault_of_check(check: Any) -> str:
     """What makes a value no check; "" where it is one."""
-    if not isinstance(check, dict) or set(check) != {*Check._fields, "passed"}:
+    newer = {"resolution", "weak", "sentence", "because", "says"}  # results of older claims lack them
+    if not isinstance(check, dict) or not {*Check._fields, "passed"} - newer <= set(check) <= {
+        *Check._fields,
+        "passed",
+    }:
         return f"a check has not the fields {', '.join(Check._fields)}, passed"
     kinds = get_type_hints(Check)
     for field in ("relation", "role"):
@@ -98,107 +93,27 @@ def fault_of_check(check: Any) -> str:
     return ""
 
 
-def plain(text: str) -> str:
-    """Text as Markdown shows it word for word, with nothing in it that HTML would take for a tag or a character."""
-    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
-
-
-def cell(text: str) -> str:
-    """Such text in a table, whose cells a bar would end."""
-    return plain(text).replace("|", r"\|")
-
-
 def described() -> dict[str, Claim]:
     """Every claim, read without importing it."""
     return {slug: _claim.describe(file) for slug, file in _claim.claims().items()}
 
 
-def number(x: float) -> str:
-    """A number as a reader wants it: four significant digits, exponents where they help."""
-    if x == 0 or not math.isfinite(x):
-        return f"{x:g}"
-    return f"{x:.4g}" if 1e-3 <= abs(x) < 1e5 else f"{x:.2e}"
-
-
 def headline(result: dict[str, Any]) -> dict[str, Any]:
-    """The check that a table shows: the first that breaks, or else the first."""
+    """The check that a card shows: the first that breaks, or else the first."""
     return next((c for c in result["checks"] if not c["passed"]), result["checks"][0])
 
 
-def table(slugs: list[str], claims: dict[str, Claim], results: dict[str, Any], *, full: bool) -> Iterator[str]:
-    """Rows of claims with their verdicts; `full` adds source, prediction and measurement."""
-    if full:
-        yield "| claim | source | check shown | predicted | measured | verdict | figure |"
-        yield "|---|---|---|---|---|---|---|"
-    else:
-        yield "| claim | statement | verdict |"
-        yield "|---|---|---|"
-    for slug in slugs:
-        claim, result = claims[slug], results.get(slug)
-        verdict = f"**{result['verdict']}**" if result else "not run"
-        if not full:
-            yield f"| [`{slug}`](paper_repro.md#{slug}) | {cell(claim.statement)} | {verdict} |"
-        elif result:
-            c = headline(result)
-            told = f"{cell(claim.statement)} | {cell(claim.source)} | {cell(c['name'])}"
-            shown = f"{SIGN[c['relation']]} {number(c['predicted'])} | {number(c['measured'])}"
-            yield (f"| [`{slug}`](#{slug}) {told} | {shown} | {verdict} | [figure](figures/{slug}.png) |")
-        else:
-            yield f"| `{slug}` {cell(claim.statement)} | {cell(claim.source)} |  |  |  | {verdict} |  |"
-
-
-def section(slug: str, claim: Claim, result: dict[str, Any]) -> Iterator[str]:
-    """Everything about one claim."""
-    file = _claim.claims()[slug].relative_to(ROOT).as_posix()
-    keys = ", ".join(f"`{k}`" for k in claim.references)
-    yield f"### {slug}\n"
-    yield f"{plain(claim.statement)}\n"
-    yield f"Source: {plain(claim.source)} ({keys}). Code: [`{file}`]({file}). Verdict: **{result['verdict']}**."
-    if claim.why:
-        yield f"\n{plain(claim.why)}"
-    yield f"\n![{slug}](figures/{slug}.png)\n"
-    yield "| check | whose | predicted | measured | margin | holds |"
-    yield "|---|---|---|---|---|---|"
-    for c in result["checks"]:
-        yield (
-            f"| {cell(c['name'])} | {c['role']} | {SIGN[c['relation']]} {number(c['predicted'])} "
-            f"| {number(c['measured'])} | {number(c['margin'])} | {'yes' if c['passed'] else '**no**'} |"
-        )
-    yield "\nControls, worlds in which the claim is false, and the checks each of them fails:\n"
-    for world, failed in result["controls"].items():
-        yield f"- {plain(world)}: {plain('; '.join(failed)) or 'none (a check that fails above holds here)'}"
-    size = ", ".join(f"{k} {v}" for k, v in result["size"].items() if k != "name")
-    run = f"Size {result['size']['name']} ({size}), seed {result['seed']}, {result['dtype']}, {result['device']}."
-    yield f"\n{plain(run)}\n"
+def pages(results: dict[str, Any]) -> dict[str, list[page.Page]]:
+    """The pages of all claims that have a result, by group."""
+    found: dict[str, list[page.Page]] = {group: [] for group in GROUPS}
+    for slug, result in results.items():
+        found[_claim.group_of(slug)].append(page.page_of(slug, result))
+    return found
 
 
 def compose() -> str:
     """The whole of paper_repro.md."""
-    claims, results = described(), read_results()
-    lines = [
-        "# Every claim, predicted and measured\n",
-        "Generated by `python -m experiments report`; do not edit. *Theory* checks must hold. *Chapter* checks take "
-        "the chapter's sentence at its word: where some fail the verdict is conditional, where all fail refuted.\n",
-    ]
-    by_group = {g: [s for s, f in _claim.claims().items() if f.parent.name == g] for g in GROUPS}
-    for group, slugs in by_group.items():
-        if slugs:
-            lines += [f"## {TITLES[group]}\n", *table(slugs, claims, results, full=True), ""]
-    lines.append("## The claims one by one\n")
-    for slugs in by_group.values():
-        for slug in slugs:
-            if slug in results:
-                lines += section(slug, claims[slug], results[slug])
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def readme() -> str:
-    """The README with its table of claims brought up to date."""
-    text = README.read_text(encoding="utf-8")
-    start, end = (text.index(m) for m in MARKERS)
-    claims, results = described(), read_results()
-    rows = "\n".join(table(list(claims), claims, results, full=False))
-    return f"{text[: start + len(MARKERS[0])]}\n{rows}\n{text[end:]}"
+    return report.compose(pages(read_results()))
 
 
 def disagreements(folder: Path = FIGURES) -> Iterator[str]:
@@ -236,8 +151,6 @@ def disagreements(folder: Path = FIGURES) -> Iterator[str]:
     yield from (f"{stray}: files of no claim" for stray in sorted(strays - set(_claim.claims())))
     if folder == FIGURES and (not REPORT.exists() or REPORT.read_text(encoding="utf-8") != compose()):
         yield "paper_repro.md is not what the results say; run: python -m experiments report"
-    if folder == FIGURES and README.read_text(encoding="utf-8") != readme():
-        yield "README.md's table is not what the results say; run: python -m experiments report"
 
 
 def same_checks(checks: tuple[Check, ...], recorded: list[dict[str, Any]]) -> bool:

@@ -21,6 +21,8 @@ import numpy as np
 from experiments import _claim, _stamp, _style, data
 from experiments._claim import Audit, Check, Claim
 from experiments._files import write_atomically
+from experiments._runner import data as npz
+from experiments._runner.side_by_side import NewForm
 
 
 class Outcome(NamedTuple):
@@ -43,10 +45,19 @@ class Outcome(NamedTuple):
             return [f"crashed: {self.error}"]
         found = []
         if self.verdict != self.claim.expected:
-            broken = [c.name for c in self.checks if not c.passed]
-            found.append(f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}")
+            broken = "; ".join(numbers(c) for c in self.checks if not c.passed) or "none"
+            return [f"verdict {self.verdict}, expected {self.claim.expected}; checks that fail: {broken}"]
         found += [f"no control overturns the check '{name}'" for name in self.audit.untested]
         return found + [f"the control '{name}' escapes every check" for name in self.audit.escaped]
+
+
+def numbers(check: Check) -> str:
+    """A check in one line: what was predicted, what was measured, and how far apart they may be."""
+    sign = {"equal": "=", "at most": "<=", "at least": ">="}[check.relation]
+    weak = ", too wide to tell" if check.weak else ""
+    return (
+        f"{check.name} ({sign} {check.predicted:.6g}, measured {check.measured:.6g}, margin {check.margin:.2g}{weak})"
+    )
 
 
 def require_writable(folder: Path) -> None:
@@ -61,13 +72,13 @@ def require_writable(folder: Path) -> None:
 
 def pack(fields: NamedTuple) -> bytes:
     """The arrays of a Data tuple as npz bytes, the same bytes for the same arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{k: np.asarray(v) for k, v in fields._asdict().items()})
-    return buffer.getvalue()
+    return npz.pack(fields)
 
 
 def unpack(module: ModuleType, content: bytes) -> NamedTuple:
     """The Data tuple of a claim from npz bytes."""
+    if isinstance(module, NewForm):
+        return npz.unpack(module.Data, content)
     with np.load(io.BytesIO(content)) as arrays:
         return module.Data(**arrays)
 
@@ -93,6 +104,9 @@ def evaluate(module: ModuleType, *, seed: int, **size: Any) -> tuple[NamedTuple,
     """Compute a claim and its controls at one size, and judge both."""
     slug = module.__name__.rpartition(".")[2]
     key, control_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), zlib.crc32(slug.encode())))
+    if isinstance(module, NewForm):
+        with jax.debug_key_reuse(False), jax.numpy_rank_promotion("allow"):  # controls share the truth's randomness
+            return module.evaluate(key, size)
     with jax.numpy_rank_promotion("allow"):
         fields = jax.device_get(module.compute(key, **size))
         with jax.debug_key_reuse(False):  # worlds may share their randomness on purpose
@@ -135,12 +149,26 @@ def draw(out: Path, slug: str, module: ModuleType, content: bytes, record: dict[
     """
     if hashlib.sha256(content).hexdigest() != record["data"]:
         raise ValueError(f"{slug}.npz is not the data of {slug}.json; run: python -m experiments run {slug}")
-    checks = [Check(**{k: c[k] for k in Check._fields}) for c in record["checks"]]
+    stamp = f"nsx {slug} {record['data']}"
     with jax.enable_x64(record["dtype"] == "float64"):
-        fig = module.plot(unpack(module, content))
-    _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
-    for suffix, image in _style.render(fig, stamp=f"nsx {slug} {record['data']}").items():
+        found = unpack(module, content)
+        images = (
+            module.images(found, stamp=stamp)
+            if isinstance(module, NewForm)
+            else old_images(found, slug, module, record, stamp)
+        )
+    for suffix, image in images.items():
         write_atomically(out / f"{slug}.{suffix}", image)
+
+
+def old_images(
+    found: NamedTuple, slug: str, module: ModuleType, record: dict[str, Any], stamp: str
+) -> dict[str, bytes]:
+    """The figure of a claim of the old form."""
+    checks = [Check(**{k: c[k] for k in Check._fields if k in c}) for c in record["checks"]]
+    fig = module.plot(found)
+    _style.finish(fig, slug, module.CLAIM, record["verdict"], checks)
+    return _style.render(fig, stamp=stamp)
 
 
 def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str], None]) -> Outcome:
@@ -149,6 +177,8 @@ def run_claim(slug: str, *, size: str, seed: int, out: Path, warn: Callable[[str
     claim = _claim.describe(_claim.claims()[slug])
     try:
         module = _claim.load(slug)
+        if size not in module.SIZES:
+            raise ValueError(f"{slug} has no size {size!r}; it has {', '.join(module.SIZES)}.")
         arguments = with_data_at_hand(module.SIZES[size], warn)
         fields, checks, audit = evaluate(module, seed=seed, **arguments)
         record = as_record(claim, checks, audit, "", size={"name": size} | arguments, seed=seed)

@@ -27,7 +27,7 @@ from experiments._claim import ROOT
 from experiments._files import write_atomically
 
 FOLDER = ROOT / ".cache" / "claims"
-RUNNER = ("_claim.py", "_run.py", "_style.py", "nsx.mplstyle")
+RUNNER = ("_claim.py", "_run.py", "_style.py", "nsx.mplstyle", "_runner/nsx.mplstyle")
 SUFFIXES = ("npz", "json", "png", "svg")
 
 
@@ -39,7 +39,7 @@ def digest(content: bytes) -> str:
 def read_sources() -> dict[Path, bytes]:
     """The project's code as it is now; taken at the start of a run, since what is edited later is not what ran."""
     files = [f for package in ("nsx", "experiments") for f in (ROOT / package).rglob("*.py")]
-    files += (ROOT / "experiments").glob("*.mplstyle")
+    files += (ROOT / "experiments").rglob("*.mplstyle")
     return {file: file.read_bytes() for file in files}
 
 

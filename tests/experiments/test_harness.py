@@ -14,6 +14,7 @@ import pytest
 
 from experiments import __main__ as cli
 from experiments import _claim, _files, _report, _run, _stamp
+from experiments._runner import Sentence, page, report
 
 pytestmark = pytest.mark.slow  # the runner does not depend on the precision
 
@@ -45,15 +46,8 @@ def test_result_holds_what_a_reader_needs(results):
         "data",
     }
     assert set(record) == expected
-    assert set(record["checks"][0]) == {
-        "name",
-        "predicted",
-        "measured",
-        "margin",
-        "passed",
-        "relation",
-        "role",
-    }
+    told = {"name", "role", "relation", "predicted", "measured", "margin", "resolution", "weak", "passed"}
+    assert set(record["checks"][0]) == told | {"sentence", "because", "says"}
     assert {f.suffix for f in results.iterdir()} == {".json", ".npz", ".png", ".svg"}
     assert "second" not in json.dumps(record), "no times in a committed result"
 
@@ -80,7 +74,9 @@ def damage_json(folder):
 def damage_data(folder):
     module = _claim.load(FAST)
     fields = _run.unpack(module, (folder / f"{FAST}.npz").read_bytes())
-    (folder / f"{FAST}.npz").write_bytes(_run.pack(fields._replace(pull=fields.pull * 2)))
+    (folder / f"{FAST}.npz").write_bytes(
+        _run.pack(fields._replace(sgns=fields.sgns._replace(pull=2 * fields.sgns.pull)))
+    )
 
 
 def swap_figure(folder):
@@ -196,26 +192,62 @@ def test_a_whole_result_has_no_fault(results):
     assert _report.fault_of(json.loads((results / f"{FAST}.json").read_text())) == ""
 
 
-def test_text_of_a_claim_breaks_neither_a_table_nor_a_page():
-    claim = _claim.Claim("a | b <script>alert(1)</script> &lt; c & d", "001, <i>|", (), why="<img src=x>|")
-    check = _claim.Check("p(x|y) < <b>", 1.0, 1.0, 0.1)._asdict() | {"passed": True}
-    result = {
+ODD = "p(x|y) < <b> &lt; c & d"
+
+
+def a_page(**changes):
+    check = _claim.Check(ODD, 1.0, 1.0, 0.1)._asdict() | {"passed": True}
+    sentence = Sentence(chapter="principles", where="<i>|", says=ODD)
+    fields = {
+        "slug": FAST,
+        "statement": ODD,
         "verdict": "supported",
-        "checks": [check],
-        "controls": {"<u>|": ["p(x|y) < <b>"]},
-        "size": {"name": "<s>"},
+        "finding": ODD,
+        "source": ODD,
+        "references": ("key2020word",),
+        "sentences": (page.Judged(sentence, "supported"),),
+        "text": "",
+        "captions": {"a": ODD},
+        "chapter": (check,),
+        "theory": (check,),
+        "identities": 1,
+        "beyond": (check,),
+        "controls": (page.Control(ODD, 2),),
+        "run": ODD,
+        "file": Path("experiments/x.py"),
     }
-    result |= {"seed": 0, "dtype": "float64", "device": "cpu"}
-    claims, results = {FAST: claim}, {FAST: result}
-    rows = [*_report.table([FAST], claims, results, full=True), *_report.table([FAST], claims, {}, full=True)]
-    rows += _report.table([FAST], claims, results, full=False)
-    section = list(_report.section(FAST, claim, result))
-    tables = [line for line in rows + section if line.startswith("|")]
-    text = "\n".join(rows + section)
-    assert not re.search(r"<(?!!--)", text.replace("&lt;", "")), "a tag of HTML"
+    return page.Page(**(fields | changes))
+
+
+def test_text_of_a_claim_breaks_neither_a_table_nor_a_page():
+    text = report.compose({"words": [a_page()]})
+    own = ("<details>", "</details>", "<summary>", "</summary>")
+    for tag in own:
+        text = text.replace(tag, "")
+    assert not re.search(r"<(?!a href|/a|img src)", text.replace("&lt;", "")), "a tag of HTML"
     assert "&amp;lt; c & d" in text
-    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
-    assert widths == {8, 4, 7}, "rows of other widths than their heads"
+    head = 0
+    for line in text.splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not cells or not head or cells == head, line
+        head = cells
+
+
+def test_a_report_tells_what_holds_and_what_does_not():
+    fails = _claim.Check("c", 1.0, 9.0, 0.1, role="chapter")._asdict() | {"passed": False}
+    weak = _claim.Check("w", 1.0, 1.0, 0.5, weak=True, resolution=0.5)._asdict() | {"passed": True}
+    text = report.compose({"words": [a_page(verdict="conditional", chapter=(fails,), theory=(weak,))]})
+    assert "**Totals.** 1 claims: 1 conditional.\nTheory: 1 of 1 checks hold, and 1 identities to rounding." in text
+    assert "| c | = 1 | 9 | 80 times | **fails** |" in text
+    assert "| w | = 1 | 1 | 0 % | weak |" in text
+    assert "(2 of 4)" in text
+
+
+def test_the_report_can_be_read():
+    text = _report.REPORT.read_text(encoding="utf-8")
+    assert len(text.encode()) < 100_000
+    for slug in _claim.claims():
+        assert f"\n### {slug}\n" in text
 
 
 def test_every_committed_table_has_as_many_cells_as_its_head():
@@ -323,8 +355,8 @@ def test_a_crash_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
 
 
 def test_an_escaping_control_fails_the_run(monkeypatch, tmp_path):
-    module = _claim.load(FAST)
-    monkeypatch.setattr(module, "controls", lambda key, data, **size: {"the same world": data})
+    module = _claim.load(FAST).module
+    monkeypatch.setattr(module, "CONTROLS", {"the truth": module.Mechanism()})
     outcome = _run.run_claim(FAST, size="quick", seed=0, out=tmp_path, warn=print)
     assert any("escapes" in p for p in outcome.problems)
     assert any("no control overturns" in p for p in outcome.problems)
@@ -378,7 +410,7 @@ def test_of_several_data_sets_those_at_hand_stay(monkeypatch):
 
 
 def test_pack_and_unpack_are_inverse():
-    module = _claim.load(FAST)
+    module = _claim.load("uniform_sphere")
     fields = module.Data(*(np.arange(3.0) + i for i in range(len(module.Data._fields))))
     restored = _run.unpack(module, _run.pack(fields))
     assert all(np.array_equal(a, b) for a, b in zip(fields, restored, strict=True))
