@@ -33,12 +33,12 @@ _REFUSED = {
         "or reject them."
     ),
     ("ranking", "masked"): (
-        "the positive counts as one draw of weight 1 / q+, and the more is drawn the more its missing hits are missed: "
+        "the positive enters once, whatever k, beside others that enter k times, so that it weighs ever less as k grows: "
         "the optimum is biased from two draws on (.97 for a truth of .7 at 64 draws), and diverges. Keep the hits, or "
         "use the importance form."
     ),
     ("ranking", "rejected"): (
-        "the positive counts as one draw of weight 1 / q+, and the more is drawn the more its missing hits are missed: "
+        "the positive enters once, whatever k, beside others that enter k times, so that it weighs ever less as k grows: "
         "the optimum is biased for every k (.97 for a truth of .7 at 64 draws), and diverges. Draw with hits and keep "
         "them, or use the importance form."
     ),
@@ -87,8 +87,8 @@ def correction(
         hits: what becomes of draws that are the positive itself. "kept": they stay among the negatives; "masked":
             they are left out of the sum here, but were drawn; "rejected": they were drawn again until none was left,
             so q is renormalised by 1 - q+ per row. None is "masked" for importance and "kept" for ranking.
-        k: number of draws, a scalar or one per row, where some columns are padding, to be masked by
-            `where=found.where & drawn`, or where hits were taken out before; None takes the last axis of ids.
+        k: number of draws, a scalar or one per row, where hits were taken out before, or where some columns are
+            padding, to be masked too: `found._replace(where=found.where & drawn)`; None takes the last axis of ids.
 
     Returns:
         `Correction(log_q_positive, log_q_negatives, k, where)`, in the names of `losses.info_nce`.
