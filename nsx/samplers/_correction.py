@@ -33,12 +33,12 @@ _REFUSED = {
         "or reject them."
     ),
     ("ranking", "masked"): (
-        "the positive enters once, whatever k, beside others that enter k times, so that it weighs ever less as k grows: "
+        "the positive enters once, whatever k, beside others that enter k times, so it weighs ever less as k grows: "
         "the optimum is biased from two draws on (.97 for a truth of .7 at 64 draws), and diverges. Keep the hits, or "
         "use the importance form."
     ),
     ("ranking", "rejected"): (
-        "the positive enters once, whatever k, beside others that enter k times, so that it weighs ever less as k grows: "
+        "the positive enters once, whatever k, beside others that enter k times, so it weighs ever less as k grows: "
         "the optimum is biased for every k (.97 for a truth of .7 at 64 draws), and diverges. Draw with hits and keep "
         "them, or use the importance form."
     ),
