@@ -176,8 +176,8 @@ def _require_no_hit(no_hit: Array) -> None:
 def _log_rest(log_weights: Array, positive_ids: Array, log_q_positive: Array) -> Array:
     """log(1 - q+), shape (...): of the likeliest candidate by summing the others, since 1 - q+ may leave no digit."""
     likeliest = jnp.argmax(log_weights, axis=-1).astype(positive_ids.dtype)
-    places = jnp.arange(log_weights.shape[-1], dtype=likeliest.dtype)
-    others = jnp.where(places == likeliest[..., None], -jnp.inf, log_normalize(log_weights))
+    law = log_normalize(log_weights)
+    others = jnp.put_along_axis(law, likeliest[..., None], -jnp.inf, axis=-1, inplace=False)
     is_likeliest = positive_ids == likeliest
     at_most_half = jnp.where(is_likeliest, -jnp.inf, log_q_positive)
     return jnp.where(is_likeliest, masked_logsumexp(others), jnp.log1p(-jnp.exp(at_most_half)))

@@ -290,6 +290,18 @@ def test_shared_draws_laws_per_row_and_leading_axes(tolerance):
     assert int(found.k) == 5
 
 
+def test_rejected_hits_with_one_law_per_row(tolerance):
+    rng = np.random.default_rng(6)
+    log_weights = rng.normal(size=(3, 5)) * 3
+    positives = np.array([0, 4, 2])
+    ids = (positives[:, None] + rng.integers(1, 5, (3, 4))) % 5
+    found = samplers.correction(log_weights, ids, positives, hits="rejected")
+    q = np.exp(log_weights) / np.exp(log_weights).sum(axis=1, keepdims=True)
+    rows = np.arange(3)
+    wanted = np.log(q[rows[:, None], ids] / (1 - q[rows, positives])[:, None])
+    close(found.log_q_negatives, wanted, tolerance, scale=10)
+
+
 def test_padding_is_no_draw(tolerance):
     log_weights, scores = jnp.log(jnp.asarray(WIDE_PROPOSAL)), jnp.asarray([0.3, -1.0, 0.8, 0.1])
     ids = jnp.array([[1, 2, 0, 0], [1, 3, 2, 0]])
