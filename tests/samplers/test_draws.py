@@ -405,6 +405,14 @@ class TestInclusionProbability:
         expected = share * (1 - share) * np.array([[0, 0, 0], [0, 1, -1], [0, -1, 1]])
         np.testing.assert_allclose(got, expected, atol=10 * self.PRECISE)
 
+    def test_gradient_of_a_long_ladder(self):
+        """The first clock has rung e^800 times when the last one rings: beyond the range of a float."""
+        w = jnp.asarray(-50.0 * np.arange(19))
+        f = lambda w: samplers.inclusion_probability(w, 18, num_nodes=8000)[17]
+        value, gradient = jax.value_and_grad(f)(w)
+        np.testing.assert_allclose(value, 1, atol=100 * self.PRECISE)
+        assert np.all(np.isfinite(gradient))
+
     def test_too_few_nodes_are_never_silent(self):
         w = jnp.array([0.0, -40.0, -80.0, -120.0])
         with pytest.raises(ValueError, match="need num_nodes >= "):
