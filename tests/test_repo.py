@@ -219,6 +219,11 @@ def test_import_is_light_and_lazy():
     assert {"losses", "samplers", "words"} <= set(dir(nsx))
 
 
+def test_the_submodules_that_type_checkers_see_are_those_that_load():
+    block = (ROOT / "nsx" / "__init__.py").read_text().partition("if TYPE_CHECKING:")[2].partition("\n\n")[0]
+    assert re.findall(r"from nsx import (\w+) as \1", block) == [name for name in dir(nsx) if name != "__version__"]
+
+
 def test_versions_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == nsx.__version__

@@ -18,7 +18,8 @@ from nsx._types import Array, DTypeLike
 from nsx.poincare import lorentz_distance, lorentz_project
 
 UNROLLED = 16  # coordinates added in one pass
-HUGE = 2.0**60  # squares of larger coordinates may overflow in float32; a power of two scales without rounding
+HUGE = 2.0**60  # squares of larger coordinates may overflow in float32
+HUGE_SHIFT = 2.0**-96  # takes all of them, up to 2^128, to the middle of float32; a power of two does not round
 MARGIN_IN_EPS = 4  # a row capped nearer to the boundary than this could round onto it
 
 
@@ -322,7 +323,7 @@ def _cap(x: Array, limit: Array | float) -> Array:
     """Rows no longer than the limit."""
     wide = x.astype(working_type(x.dtype))
     most = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
-    shift = jnp.where(most > HUGE, 1 / HUGE, 1).astype(wide.dtype)  # else the square of a huge step is infinite, and
+    shift = jnp.where(most > HUGE, HUGE_SHIFT, 1).astype(wide.dtype)  # else the square of a huge step is infinite, and
     norm = jnp.sqrt(_square(wide * shift))[..., None]  # the limit over its root sends the row to the origin
     long = norm > limit * shift
     return jnp.where(long, wide * shift * (limit / jnp.where(long, norm, 1)), wide).astype(x.dtype)

@@ -291,7 +291,9 @@ def _turn(x: Array, y: Array, length_x: Array, length_y: Array) -> Array:
     lost = (x - (step - (step - x))) - (y + (step - x))  # what rounding took from x - y
     unit = over(y, length_y)
     base = jnp.where(close, step, x)
-    rest = _minus_product(base, dot(over(base, length_y), unit), y) + jnp.where(close, lost, 0)
+    # a power of two on a ray of doubled points, where nothing at all must be left
+    ratio = jnp.where(close, dot(over(base, length_y), unit), over(length_x, length_y))
+    rest = _minus_product(base, ratio, y) + jnp.where(close, lost, 0)
     across = rest - y * dot(over(rest, length_y), unit)  # rounding has left some of y
 
     cosine = dot(over(x, length_x), unit)
@@ -301,7 +303,7 @@ def _turn(x: Array, y: Array, length_x: Array, length_y: Array) -> Array:
 
 
 def _minus_product(x: Array, ratio: Array, y: Array) -> Array:
-    """x - ratio y where both nearly agree: products of halves are exact, and so is their difference from x."""
+    """x - ratio y where both nearly agree: products of halves are exact, and so are the differences from x."""
     ratio_high, ratio_low = halves(ratio)
     high, low = halves(y)
-    return (x - ratio_high * high) - (ratio_high * low + ratio_low * high + ratio_low * low)
+    return ((x - ratio_high * high) - ratio_high * low) - ratio_low * y
