@@ -43,6 +43,11 @@ def _two_sum_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) ->
     return total, Double(slope, jnp.zeros_like(slope))
 
 
+def sum_type(dtype: jnp.dtype) -> jnp.dtype:
+    """The type in which numbers of this type are summed: float32 at least; `promote_types` refuses under "strict"."""
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
 def double(x: Array) -> Double:
     """A float as a pair."""
     return Double(x, jnp.zeros_like(x))

@@ -239,11 +239,17 @@ class _Scored(NamedTuple):
 
 def _scored(embedding: Embedding, block: Block, noise_ids: ArrayLike, negatives: ArrayLike) -> _Scored:
     high = len(embedding.word)
-    block = block._replace(ids=as_ids("block.ids", block.ids, high=high))
-    rows = block_rows(block, as_ids("noise_ids", noise_ids, high=high))
+    block = block._replace(ids=_known_ids("block.ids", block.ids, high))
+    rows = block_rows(block, _known_ids("noise_ids", noise_ids, high))
     vectors = tuple(_looked_up(table, ids) for table, ids in zip(embedding, rows, strict=True))
     negatives = as_float("negatives", require_positive("negatives", negatives, advice="k counts noise draws per pair."))
     return _Scored(rows, vectors, *_scores(rows, vectors, block, negatives))
+
+
+def _known_ids(name: str, ids: Array, high: int) -> Array:
+    """Ids as int32, -1 for a traced one that is out of range."""
+    ids = as_ids(name, ids, high=high)
+    return jnp.where((ids < 0) | (ids >= high), -1, ids).astype(jnp.int32)
 
 
 def _looked_up(table: Array, ids: Array) -> Array:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from nsx._checks import require_count
 from nsx._epochs import in_place
 from nsx._rows import Axes, add, locate, place_rows, require_shared, scan_steps, take, zero_count
-from nsx._sums import read_wide, wide_count
+from nsx._sums import read_wide, sum_type, wide_count
 from nsx._types import Array, DTypeLike, Key
 from nsx.samplers import draw_alias
 from nsx.words._blocks import Block, Embedding, block_rows, sample_blocks, signed_loss, update_and_scores
@@ -164,7 +164,7 @@ epoch_in_place = in_place(sgns_epoch)
 def _step(plan: SgnsPlan, axes: Axes, carry: tuple, batch: tuple[Block, Array]) -> tuple[tuple, tuple]:
     """Update by the sum over b blocks; report the loss and the pairs of one of them, every stretch in turn."""
     embedding, step = carry
-    dtype = jnp.promote_types(embedding.word.dtype, jnp.float32)  # of sums, where the tables are of half precision
+    dtype = sum_type(embedding.word.dtype)
     negatives = plan.negatives.astype(dtype)
     rate = _rate(plan, step).astype(dtype)
     rows = jax.vmap(block_rows)(*batch)

@@ -19,6 +19,7 @@ from nsx._checks import (
     require_in_range,
     require_positive,
 )
+from nsx._sums import sum_type
 from nsx._types import Array, ArrayLike, DTypeLike, Float, Key
 from nsx.words._counts import PairCounts
 from nsx.words._pmi import as_table, log_noise
@@ -182,7 +183,7 @@ def _sum_type(dtype: DTypeLike) -> DTypeLike:
     """The type that tables of this type are summed in."""
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype must be a floating type, got {dtype}.")
-    return jnp.promote_types(dtype, jnp.float32)
+    return sum_type(dtype)
 
 
 def _require_rank(rank: int, shape: tuple[int, ...]) -> None:
