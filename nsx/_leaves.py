@@ -61,7 +61,7 @@ def weighted_sum(leaf: Array, weights: Array) -> Array:
     return jnp.tensordot(weights.astype(dtype), leaf.astype(dtype), axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
-def widest(*arrays: Array) -> jnp.dtype:
+def widest(*arrays: Array | jax.ShapeDtypeStruct) -> jnp.dtype:
     """The float type among these that holds all of them; unlike JAX's promotion it may be asked for in strict mode."""
     return max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
 

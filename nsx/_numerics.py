@@ -55,8 +55,10 @@ def safe_sqrt(x: Array) -> Array:
 def wide_product(a: Array, b: Array) -> tuple[Array, Array]:
     """The 64 bits of the product of two uint32 words, as their high and low 32, by halves: JAX may have no 64 bits."""
     half = jnp.uint32(0xFFFF)
-    a_high, a_low = a >> 16, a & half
-    b_high, b_low = b >> 16, b & half
+    a_high = a >> 16
+    a_low = a & half
+    b_high = b >> 16
+    b_low = b & half
     low = a_low * b_low
     mid = a_high * b_low
     cross = a_low * b_high

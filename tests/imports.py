@@ -13,12 +13,16 @@ HOUSES = ("nsx", "experiments", "benchmarks", "docs", "notebooks")
 
 
 class Import(NamedTuple):
-    """One import: which module does it, what it reaches, the name taken from there ("" for the module), the line."""
+    """One import: which module does it, what it reaches, the name taken from there ("" for the module), the line.
+
+    It is late where it stands in a function, and so is done only when that is called.
+    """
 
     by: str
     of: str
     name: str
     line: int
+    late: bool = False
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
@@ -38,18 +42,19 @@ def package_of(module: str, known: Mapping[str, Path]) -> str:
     return module if known[module].name == "__init__.py" else module.rpartition(".")[0]
 
 
-def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node below, but for what only a type checker reads."""
+def statements(node: ast.AST, late: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below, but for what only a type checker reads, and whether it stands in a function."""
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield child
-            yield from statements(child)
+            inside = late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield child, inside
+            yield from statements(child, inside)
 
 
 def imports(known: Mapping[str, Path]) -> Iterator[Import]:
     """Every import of a module of the house by another."""
     for module, file in known.items():
-        for node in statements(ast.parse(file.read_text(encoding="utf-8"))):
+        for node, late in statements(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found = [(alias.name, "") for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -63,9 +68,9 @@ def imports(known: Mapping[str, Path]) -> Iterator[Import]:
             for base, name in found:
                 whole = f"{base}.{name}"
                 if whole in known:
-                    yield Import(module, whole, "", node.lineno)
+                    yield Import(module, whole, "", node.lineno, late)
                 elif base in known and base != module:
-                    yield Import(module, base, name, node.lineno)
+                    yield Import(module, base, name, node.lineno, late)
 
 
 def circles(arrows: set[tuple[str, str]]) -> list[set[str]]:

@@ -100,14 +100,14 @@ def _ritz(hessenberg: Array, count: int, by: str) -> Leading:
 def _arnoldi(key: Array, product: Callable[[Array], Array], like: Array, dimension: int) -> Array:
     """The (m + 1, m) Hessenberg matrix of J over the Krylov space of a random vector."""
 
-    def draw(j: int) -> Array:
+    def draw(j: int | Array) -> Array:
         """A random direction, another one for each j."""
         return jax.random.normal(jax.random.fold_in(key, j), like.shape, like.dtype)
 
     basis = jnp.zeros((dimension + 1, like.size), like.dtype).at[0].set(_unit(draw(0)))
     eps = jnp.finfo(like.dtype).eps
 
-    def grow(j: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def grow(j: int | Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         """One more direction of the basis, and its column."""
         basis, hessenberg = carry
         image = product(basis[j])

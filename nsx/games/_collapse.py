@@ -123,7 +123,7 @@ def collapse_band(num_candidates: Float[ArrayLike, "..."]) -> CollapseBand:
 def _root(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
     """Where a function positive at low and negative at high changes sign, by bisection."""
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: int | Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         """The half in which the sign changes."""
         low, high = ends
         middle = (low + high) / 2

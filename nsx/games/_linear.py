@@ -197,7 +197,7 @@ def equilibrium(field: Field, players: Players, *, iterations: int = 32) -> Equi
     iterations = require_count("iterations", iterations)
     function, flat = flattened(field, players)
 
-    def newton(_: int, z: Array) -> Array:
+    def newton(_: int | Array, z: Array) -> Array:
         """The best of some steps along Newton's direction, or none."""
         value = function(z)
         scaled = _equilibrated(jax.jacfwd(function)(z))
@@ -233,7 +233,7 @@ def _equilibrated(jacobian: Array) -> _Equilibrated:
         """What brings a row or column of this size nearer to 1; one of zeros stays."""
         return jax.lax.rsqrt(jnp.where(size > 0, size, 1))
 
-    def round_of(_: int, state: _Equilibrated) -> _Equilibrated:
+    def round_of(_: int | Array, state: _Equilibrated) -> _Equilibrated:
         """Rows and columns divided by the square roots of their sizes."""
         size = jnp.abs(state.matrix)
         by_row = scale(jnp.max(size, axis=1))

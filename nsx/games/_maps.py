@@ -180,7 +180,7 @@ def _bisect(holds: Callable[[Array], Array], low: Array, high: Array) -> _Bisect
     One loop looks at low, at high, and then at the middles, so that the predicate is compiled once.
     """
 
-    def look(i: int, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def look(i: int | Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         """Look at one more point."""
         below, above, low_holds, high_holds = carry
         point = jnp.where(i == 0, low, jnp.where(i == 1, high, (below + above) / 2))

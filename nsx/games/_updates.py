@@ -309,7 +309,7 @@ def implicit(field: Field, *, step_size: StepSize, iterations: int = 8) -> Updat
             """What z differs by from the place that the field at z leads to."""
             return z - ravel_pytree(_moved(state.players, field(unravel(z)), rates))[0]
 
-        def newton(_: int, z: Array) -> Array:
+        def newton(_: int | Array, z: Array) -> Array:
             """One step of Newton's iteration."""
             return z - jnp.linalg.solve(jax.jacfwd(excess)(z), excess(z))
 

@@ -76,7 +76,8 @@ def in_batch(
     """
     # Check, promote, and put 0 where nothing counts
     pairs = require_pairs(x, y, own=own, own_where=own_where, where=where)
-    size, candidates = pairs.x.shape[0], pairs.y.shape[0]
+    size = pairs.x.shape[0]
+    candidates = pairs.y.shape[0]
     (ids,) = require_labels({"ids": candidates}, ids=ids)
     start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * candidates
     row_place = places(size, pairs.counted.rows, start=start)

@@ -102,12 +102,14 @@ def in_batch_info_nce(
     form = chosen_form(form, log_q, ids, own)
     temperature = require_scalar_temperature(temperature)
     pairs = require_pairs(x, y, own=own, own_where=own_where, where=where, temperature=temperature, log_q=log_q)
-    size, candidates = pairs.x.shape[0], pairs.y.shape[0]
+    size = pairs.x.shape[0]
+    candidates = pairs.y.shape[0]
     (ids,) = require_labels({"ids": candidates}, ids=ids)
 
     # The logits that are each row's own: its positive's, and the log-sum of its own negatives
     temperature, promoted_log_q = pairs.more
-    anchors, y = pairs.x / temperature, pairs.y
+    anchors = pairs.x / temperature
+    y = pairs.y
     positive = jnp.sum(anchors * y[:size], axis=1)
     rest = own_log_sum(anchors, pairs)
 

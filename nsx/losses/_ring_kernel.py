@@ -196,7 +196,8 @@ def _again(tile, visitor: _Visitor, tiles: tuple, known: Array | tuple, plan: Pl
     """`tile(dy, part, scores)` over all tiles: with known scores first, then with scores formed again."""
     kept = 0 if isinstance(known, tuple) else known.shape[0]
     first, rest = _cut(tiles, kept)
-    dy, parts = visitor.load[0], []
+    dy = visitor.load[0]
+    parts = []
     if kept:
         dy, dx = jax.lax.scan(lambda dy, both: tile(dy, *both), dy, (first, known))
         parts.append(dx)

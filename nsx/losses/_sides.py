@@ -51,7 +51,8 @@ def places(size: int, counts: Array | None, *, start: Array | int = 0, missing: 
 
 def exclusions(row_place: Array, row_ids: Array | None, columns: Columns) -> Array:
     """True where a column is no negative of a row: its positive, its id, or either side does not count."""
-    row_place, place = row_place[:, None], columns.place[None, :]
+    row_place = row_place[:, None]
+    place = columns.place[None, :]
     out = (row_place == place) | ((row_place | place) < 0)  # the sign bit of either
     if row_ids is None or columns.ids is None:
         return out

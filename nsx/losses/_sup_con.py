@@ -75,7 +75,8 @@ def sup_con(
     x, bank, temperature = as_floats(x=x, bank=bank, temperature=temperature)
     _require_points(x, bank, bank_labels)
     points = x if bank is None else jnp.concatenate([x, bank])
-    size, total = x.shape[0], points.shape[0]
+    size = x.shape[0]
+    total = points.shape[0]
     labels, bank_labels = require_labels(
         {"labels": size, "bank_labels": total - size}, labels=labels, bank_labels=bank_labels
     )

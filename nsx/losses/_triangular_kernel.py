@@ -68,7 +68,8 @@ def _put(tree, part, start: Array):
 
 def _scores(row: Points, column: Points, precision: str | None) -> Array:
     """Scores of a tile, -inf at pairs that are no negatives of each other."""
-    here, there = row.place[:, None], column.place[None, :]
+    here = row.place[:, None]
+    there = column.place[None, :]
     out = (there == row.partner[:, None]) | ((here | there) < 0)
     out = out | (here == there if row.ids is None else row.ids[:, None] == column.ids[None, :])
     return jnp.where(out, -jnp.inf, jnp.matmul(row.x, column.x.T, precision=precision))
@@ -80,7 +81,8 @@ def _forward(points: Points, tile: int, precision: str | None) -> tuple[Array, t
 
     def step(sums: Sums, corner: Array) -> tuple[Sums, None]:
         i, j = corner
-        row, column = _part(padded, i, tile), _part(padded, j, tile)
+        row = _part(padded, i, tile)
+        column = _part(padded, j, tile)
         scores = _scores(row, column, precision)
         sums = _put(sums, _part(sums, i, tile).add(scores - row.positive[:, None], 1), i)
 
@@ -102,7 +104,8 @@ def _backward(tile: int, precision: str | None, residuals: tuple, g: Array) -> t
 
     def step(dx: Array, corner: Array) -> tuple[Array, None]:
         i, j = corner
-        row, column = _part(padded, i, tile), _part(padded, j, tile)
+        row = _part(padded, i, tile)
+        column = _part(padded, j, tile)
         scores = _scores(row, column, precision)
         top = row.positive + _part(sums.shift, i, tile)
         weights = jnp.exp(scores - top[:, None]) * _part(scale, i, tile)[:, None]

@@ -87,7 +87,7 @@ def _step(k: int) -> float:
     return min(0.15, 0.5 / math.sqrt(k))
 
 
-def _end(kth: Array, k: int) -> Array:
+def _end(kth: ArrayLike, k: int) -> ArrayLike:
     """Where the race is over, but for e^-40: the k quickest clocks have rung."""
     return math.log(40 + math.log(k)) - kth
 
