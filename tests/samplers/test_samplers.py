@@ -567,7 +567,10 @@ class TestDomains:
             (lambda: samplers.gibbs(np.float32([1e38, 2e38]), sharpness=100.0), r"sharpness \* distance overflows"),
             (lambda: samplers.gibbs([np.nan, 0.0], sharpness=1.0), "distance holds NaN"),
             (lambda: samplers.maxent(np.float32([[1e38]]), np.float32([1e38])), "features @ multipliers overflows"),
-            (lambda: samplers.power(np.float32([20.0, 30.0]), exponent=np.float32(3e38)), r"exponent \* log counts over"),
+            (
+                lambda: samplers.power(np.float32([20.0, 30.0]), exponent=np.float32(3e38)),
+                r"exponent \* log counts over",
+            ),
             (lambda: samplers.mix([0.0], [np.nan], rate=0.5), "log_weights_b hold NaN"),
             (lambda: samplers.power(np.ones(3), exponent=np.ones(3)), "exponent of shape"),
             (lambda: samplers.gibbs(np.ones(3), sharpness=np.ones(3)), "sharpness of shape"),
