@@ -63,7 +63,7 @@ def monte_carlo(
     Example:
         >>> estimate = monte_carlo(jax.random.key(0), jnp.array([1.0, 3.0]), jnp.zeros(2), k=1000)
         >>> round(float(estimate.mean), 3), round(float(estimate.standard_error), 3)  # of 2 +- 1 / sqrt(1000)
-        (0, 0)
+        (2.0, 0.032)
 
     References:
         [owen2013monte, ch. 2]

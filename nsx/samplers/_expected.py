@@ -51,7 +51,8 @@ def expected_counts(log_weights: Float[ArrayLike, "... n"], *, k: int) -> Float[
     number of tries that the draw at hand took: the same first order with a random T in the place of t.
 
     Example:
-        >>> expected_counts(-jnp.log(jnp.arange(1.0, 101.0)), k=10)[:3].round(3).tolist()  # exact: .917, .726, .579
+        >>> found = expected_counts(-jnp.log(jnp.arange(1.0, 101.0)), k=10)
+        >>> [round(float(p), 3) for p in found[:3]]  # exact: 0.917, 0.726, 0.579
         [0.916, 0.725, 0.579]
 
     References:

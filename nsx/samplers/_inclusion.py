@@ -53,7 +53,8 @@ def inclusion_probability(
     Exact to rounding (absolute 1e-11 in float64, 1e-5 in float32). For many candidates, `expected_counts`.
 
     Example:
-        >>> inclusion_probability(jnp.log(jnp.array([0.5, 0.25, 0.25])), 2).round(4).tolist()  # 1/2 + 1/4 2/3 2
+        >>> found = inclusion_probability(jnp.log(jnp.array([0.5, 0.25, 0.25])), 2)
+        >>> [round(float(p), 4) for p in found]  # the first: 1/2 + 1/4 2/3 + 1/4 2/3
         [0.8333, 0.5833, 0.5833]
 
     References:
