@@ -74,7 +74,7 @@ def init(
     Exact.
 
     Example:
-        >>> ready = hierarchies.plan([[1, 0]], num_nodes=3)
+        >>> ready = nsx.hierarchies.plan([[1, 0]], num_nodes=3)
         >>> init(jax.random.key(0), ready, dimension=2).points.shape
         (3, 2)
 
@@ -117,7 +117,7 @@ def epoch(key: Key[Array, ""], plan: Plan, state: State, *, mesh: Mesh | None = 
     by several threads at once. Biased, as it is there, as a step moves along a straight line.
 
     Example:
-        >>> ready = hierarchies.plan([[1, 0], [2, 0]], num_nodes=3, negatives=2, burn_in=0)
+        >>> ready = nsx.hierarchies.plan([[1, 0], [2, 0]], num_nodes=3, negatives=2, burn_in=0)
         >>> start_key, epoch_key = jax.random.split(jax.random.key(0))
         >>> state, info = epoch(epoch_key, ready, init(start_key, ready, dimension=2))
         >>> int(state.epoch), round(float(info.loss), 2)  # log 3: one ancestor, two negatives

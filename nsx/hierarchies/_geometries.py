@@ -110,7 +110,8 @@ def ball_geometry(*, margin: float = 1e-5) -> Geometry:
     Example:
         >>> u, v = jnp.zeros((1, 1, 2)), jnp.array([[[jnp.tanh(0.5), 0.0], [jnp.tanh(1.0), 0.0]]])
         >>> pull = ball_geometry().pull(u, v, Scale(jnp.array(1.0), None))  # at distances 1 and 2
-        >>> pull.closeness.round(4).tolist(), pull.gradients(jnp.array([[1.0, 0.0]]))[0].round(4).tolist()
+        >>> du, _ = pull.gradients(jnp.array([[1.0, 0.0]]))
+        >>> np.asarray(pull.closeness, float).round(4).tolist(), du.round(4).tolist()
         ([[0.3679, 0.1353]], [[-0.5, 0.0]])
 
     References:
@@ -137,7 +138,8 @@ def lorentz_geometry() -> Geometry:
     Example:
         >>> u, v = jnp.zeros((1, 1, 2)), jnp.array([[[jnp.sinh(1.0), 0.0], [jnp.sinh(2.0), 0.0]]])
         >>> pull = lorentz_geometry().pull(u, v, Scale(jnp.array(1.0), None))  # at distances 1 and 2
-        >>> pull.closeness.round(4).tolist(), pull.gradients(jnp.array([[1.0, 0.0]]))[0].round(4).tolist()
+        >>> du, _ = pull.gradients(jnp.array([[1.0, 0.0]]))
+        >>> np.asarray(pull.closeness, float).round(4).tolist(), du.round(4).tolist()
         ([[1.0, 0.3679]], [[-1.0, 0.0]])
 
     References:
@@ -168,7 +170,8 @@ def euclidean_geometry(*, max_norm: float | None = None, squared: bool = False) 
     Example:
         >>> line = jnp.array([[[1.0], [2.0]]])
         >>> pull = euclidean_geometry().pull(jnp.zeros((1, 1, 1)), line, Scale(None, None))
-        >>> pull.closeness.round(4).tolist(), pull.gradients(jnp.array([[1.0, 0.0]]))[0].tolist()
+        >>> du, _ = pull.gradients(jnp.array([[1.0, 0.0]]))
+        >>> np.asarray(pull.closeness, float).round(4).tolist(), du.tolist()
         ([[1.0, 0.3679]], [[-1.0]])
 
     References:

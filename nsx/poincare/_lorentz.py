@@ -35,7 +35,7 @@ def to_lorentz(x: Float[ArrayLike, "... d"], *, curvature: Float[ArrayLike, ""] 
     Exact to a few units in the last place up to the last float before the boundary.
 
     Example:
-        >>> to_lorentz(jnp.array([0.6, 0.0])).round(4).tolist()
+        >>> np.asarray(to_lorentz(jnp.array([0.6, 0.0])), float).round(4).tolist()
         [2.125, 1.875, 0.0]
 
     References:
@@ -130,7 +130,7 @@ def lorentz_project(
     Exact; nothing overflows before the coordinates do.
 
     Example:
-        >>> lorentz_project(jnp.array([9.0, 2.0, 2.0])).round(4).tolist()
+        >>> np.asarray(lorentz_project(jnp.array([9.0, 2.0, 2.0])), float).round(4).tolist()
         [3.0, 2.0, 2.0]
 
     References:
@@ -294,7 +294,8 @@ def _turn(x: Array, y: Array, length_x: Array, length_y: Array) -> Array:
     # a power of two on a ray of doubled points, where nothing at all must be left
     ratio = jnp.where(close, dot(over(base, length_y), unit), over(length_x, length_y))
     rest = _minus_product(base, ratio, y) + jnp.where(close, lost, 0)
-    across = rest - y * dot(over(rest, length_y), unit)  # rounding has left some of y
+    across = rest - y * dot(over(rest, length_y), unit)
+    across = across - y * dot(over(across, length_y), unit)  # rounding had left some of y
 
     cosine = dot(over(x, length_x), unit)
     acute = cosine > 0

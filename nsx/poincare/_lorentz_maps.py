@@ -36,7 +36,7 @@ def lorentz_exp_map(
 
     Example:
         >>> origin, v = jnp.array([1.0, 0.0]), jnp.array([0.0, 2.0])
-        >>> lorentz_exp_map(origin, v).round(4).tolist()  # cosh 2, sinh 2
+        >>> np.asarray(lorentz_exp_map(origin, v), float).round(4).tolist()  # cosh 2, sinh 2
         [3.7622, 3.6269]
 
     References:
@@ -76,7 +76,7 @@ def lorentz_log_map(
 
     Example:
         >>> origin, y = jnp.array([1.0, 0.0]), jnp.array([jnp.cosh(2.0), jnp.sinh(2.0)])
-        >>> lorentz_log_map(origin, y).round(4).tolist()
+        >>> np.asarray(lorentz_log_map(origin, y), float).round(4).tolist()
         [0.0, 2.0]
 
     References:

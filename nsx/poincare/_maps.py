@@ -52,8 +52,8 @@ def exp_map(
     Example:
         >>> x, v = jnp.array([0.6, 0.0]), jnp.array([0.0, 0.32])  # a step of length 3.125 * 0.32 = 1 at x
         >>> y = exp_map(x, v)
-        >>> y.round(4).tolist(), round(float(distance(x, y)), 4)
-        ([0.685, 0.3345], 1.0)
+        >>> print(np.asarray(y, float).round(4), round(float(distance(x, y)), 4))
+        [0.6761 0.2746] 1.0
 
     References:
         [ganea2018hyperbolic, sec. 2]
@@ -109,8 +109,8 @@ def log_map(
     Example:
         >>> x, y = jnp.array([0.5, 0.0]), jnp.array([0.0, 0.5])
         >>> v = log_map(x, y)
-        >>> v.round(4).tolist(), exp_map(x, v).round(4).tolist()
-        ([-0.5109, 0.3065], [0.0, 0.5])
+        >>> print(np.asarray(v, float).round(4), exp_map(x, v).round(3))
+        [-0.5404  0.3243] [0.  0.5]
 
     References:
         [ganea2018hyperbolic, sec. 2]
@@ -155,8 +155,8 @@ def parallel_transport(
     Example:
         >>> x, y = jnp.array([0.5, 0.0]), jnp.array([0.0, 0.5])
         >>> carried = parallel_transport(x, y, jnp.array([0.0, 1.0]))  # turned by the area that the way encloses
-        >>> carried.round(4).tolist(), log_map(y, x).round(4).tolist()
-        ([-0.4706, 0.8824], [0.3065, -0.5109])
+        >>> print(np.asarray(carried, float).round(4))
+        [0.4706 0.8824]
 
     References:
         [ganea2018hyperbolic, sec. 2], [ungar2008gyrovector]
@@ -198,8 +198,8 @@ def geodesic(
     Example:
         >>> x, y = jnp.array([0.5, 0.0]), jnp.array([0.0, 0.5])
         >>> z = geodesic(x, y, 0.25)  # bent towards the origin
-        >>> z.round(4).tolist(), round(float(distance(x, z) / distance(x, y)), 4)
-        ([0.3281, 0.0809], 0.25)
+        >>> print(np.asarray(z, float).round(4), round(float(distance(x, z) / distance(x, y)), 4))
+        [0.3595 0.0959] 0.25
 
     References:
         [ungar2008gyrovector], [nickel2018learning, sec. 3]
@@ -251,8 +251,9 @@ def midpoint(
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [0.8, 0.0]])
-        >>> midpoint(x).round(4).tolist(), midpoint(x, jnp.array([3.0, 1.0])).round(4).tolist()  # 0.8 is twice 0.5
-        ([0.5, 0.0], [0.3333, 0.0])
+        >>> m = midpoint(x)
+        >>> np.asarray(m, float).round(4).tolist(), np.asarray(distance(m, x), float).round(4).tolist()
+        ([0.5, 0.0], [1.0986, 1.0986])
 
     References:
         [ungar2008gyrovector], [law2019lorentzian, eq. 11]

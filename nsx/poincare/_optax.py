@@ -215,8 +215,8 @@ def apply_updates(
     Example:
         >>> params = {"point": jnp.array([0.5, 0.0]), "bias": jnp.zeros(2)}
         >>> moved = apply_updates(params, jax.tree.map(jnp.ones_like, params), mask={"point": True, "bias": False})
-        >>> moved["point"].round(4).tolist(), moved["bias"].tolist()  # (1.5, 1), held inside
-        ([0.8321, 0.5547], [1.0, 1.0])
+        >>> print(np.asarray(moved["point"], float).round(3), moved["bias"])  # (1.5, 1), held inside
+        [0.832 0.555] [1. 1.]
 
     References:
         [nickel2017poincare, eq. 5]

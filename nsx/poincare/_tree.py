@@ -42,8 +42,8 @@ def embed_tree(
 
     Example:
         >>> x = embed_tree(np.array([-1, 0, 0, 1]), length=2.0)
-        >>> x.round(4).tolist()[:3], distance(x[1], x[jnp.array([0, 3])]).round(4).tolist()
-        ([[0.0, 0.0], [-0.7616, 0.0], [0.7616, 0.0]], [2.0, 2.0])
+        >>> np.asarray(distance(x[1], x[jnp.array([0, 2, 3])]), float).round(4).tolist()  # parent, sibling, child
+        [2.0, 4.0, 2.0]
 
     References:
         [sarkar2011low], [desa2018representation, alg. 1]
