@@ -76,23 +76,28 @@ def pooled(scores, others, state, controller):
     return tau, state, (before, after, state.log_temperature - old, curvature, spread)
 
 
+def unchanged(scores, others, state):
+    """The temperature FIXED, and the entropy that it gives."""
+    return jnp.asarray(FIXED, scores.dtype), state, mean_entropy(jnp.log(FIXED), scores, others)
+
+
 @partial(jax.jit, static_argnames=("replicates", "steps"))
 def training(key, world, replicates, steps):
-    """The records of all three ways, for every replicate (see Data); a fixed temperature is a controller of rate 0."""
-    rates = world["slower"] * jnp.append(0.0, RATES)
-    starts = jnp.where(rates > 0, START, FIXED)
+    """The records of all three ways, for every replicate (see Data)."""
+    rates = world["slower"] * jnp.asarray(RATES)
 
     def one(key):
         points = jax.random.normal(key, (CLUSTERS * MEMBERS, DIMENSION))
         run = partial(train, points, steps, world["learning"])
 
-        def held(rate, start):
-            controller = entropy.hold_entropy(TARGET, rate=rate, initial_temperature=start)
+        def held(rate):
+            controller = entropy.hold_entropy(TARGET, rate=rate, initial_temperature=START)
             return run(partial(pooled, controller=controller), controller.init(jnp.zeros((2, CLUSTERS * MEMBERS))))
 
-        before, after, move, curvature, spread = jax.vmap(held)(rates, starts)
+        fixed = run(unchanged, 0)
+        before, after, move, curvature, spread = jax.vmap(held)(rates)
         remainder = curvature * move**2 / 2
         each, own = run(partial(per_anchor, shared=world["shared"]), 0)
-        return after[0], before[1:], after[1:], remainder[1:], each, jnp.stack([spread[3], own])
+        return fixed, before, after, remainder, each, jnp.stack([spread[2], own])
 
     return over_devices(one, jax.random.split(key, replicates))
