@@ -62,8 +62,7 @@ print(found.about)
 # %% [markdown]
 # `power:0.75` draws by count to the 0.75, `in-batch` by count, `scores:2` from the model's softmax at twice its
 # temperature, `ann:0.9` from an approximate index that finds nine in ten of the nearest and misses at random. Any
-# log-weights, or any function from scores to log-weights, may join them as an `audit.Proposal`; with
-# `audit.register_proposal` it has a name of its own.
+# log-weights, or function from scores to them, may join as an `audit.Proposal`, or named by `audit.register_proposal`.
 #
 # ## What is drawn
 #

