@@ -18,7 +18,7 @@ EPS = float(np.finfo(FLOAT).eps)
 
 
 def hears_interrupts(arguments: list[str]) -> list[str]:
-    """A command for this Python that takes SIGINT, also where the shell that runs the tests in the background does not."""
+    """A command for this Python that takes SIGINT, also where the tests run in the background of a shell."""
     ask = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     return [sys.executable, "-c", f"import os, signal, sys; {ask}", *arguments]
 
