@@ -246,7 +246,11 @@ def _lifted(x: Array, curvature: Array) -> Array:
 
 
 def _lorentz_chart(x: Array, curvature: Array) -> Chart:
-    """Direction, sinh of the height, height: polar coordinates keep their digits at any distance from the origin."""
+    """Direction, sinh of the height, height: polar coordinates keep their digits, within a rounding of the direction.
+
+    That is a distance of 1 at radius log(1 / eps), 16 in float32 and 36 in float64: farther out near nodes of one
+    direction may be ranked in the wrong order.
+    """
     top = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
     top = jnp.where(top > 0, top, 1)
     length = jnp.sqrt(_square(x / top))[..., None]

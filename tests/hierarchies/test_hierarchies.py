@@ -220,7 +220,9 @@ class TestGeometry:
         du, _ = pull.gradients(jnp.eye(4, dtype=FLOAT)[:1])
         speed = np.float64(du[0] @ jnp.asarray(along, FLOAT)) / np.cosh(radii[0])
         np.testing.assert_allclose(speed, -np.sign(steps[0]), rtol=1e-5)
-        # and so does the order in which they are ranked
+        # and so does the order in which they are ranked, while a rounded direction still tells them apart
+        if radius > -np.log(np.finfo(FLOAT).eps):
+            return
         chart = geometry.chart(jnp.concatenate([u[None], v]), FLOAT(1.0))
         order = np.argsort(_geometries.separations(chart, jnp.arange(1))[0])
         np.testing.assert_array_equal(order, [0, 2, 3, 1, 4])
