@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsx._types import Array
+from nsx._types import Array, DTypeLike
 
 BEYOND_ROUNDING = 2  # units that make up for the two roundings of an addition, whatever their signs
 
@@ -43,7 +43,7 @@ def _two_sum_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) ->
     return total, Double(slope, jnp.zeros_like(slope))
 
 
-def sum_type(dtype: jnp.dtype) -> jnp.dtype:
+def sum_type(dtype: DTypeLike) -> jnp.dtype:
     """The type in which numbers of this type are summed: float32 at least; `promote_types` refuses under "strict"."""
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 

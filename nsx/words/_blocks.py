@@ -246,7 +246,7 @@ def _scored(embedding: Embedding, block: Block, noise_ids: ArrayLike, negatives:
     return _Scored(rows, vectors, *_scores(rows, vectors, block, negatives))
 
 
-def _known_ids(name: str, ids: Array, high: int) -> Array:
+def _known_ids(name: str, ids: ArrayLike, high: int) -> Array:
     """Ids as int32, -1 for a traced one that is out of range."""
     ids = as_ids(name, ids, high=high)
     return jnp.where((ids < 0) | (ids >= high), -1, ids).astype(jnp.int32)
