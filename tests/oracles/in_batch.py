@@ -19,6 +19,7 @@ def in_batch_info_nce(
 ):
     """Row by row, and column by column where symmetric: shape (b,)."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    log_q = None if log_q is None else np.asarray(log_q, np.float64)
     size, candidates = len(x), len(y)
     where = np.ones(candidates, bool) if where is None else np.asarray(where)
     where = np.concatenate([where, np.ones(candidates - len(where), bool)])
