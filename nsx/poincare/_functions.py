@@ -119,8 +119,8 @@ def _(primals, tangents):
 
 
 def root_above_zero(x: Array) -> Array:
-    """The square root, and for 0 a tiny number the square of whose reciprocal, a derivative's part, is finite."""
-    tiny = 2.0**-60 if x.dtype == jnp.float32 else 2.0**-500
+    """The square root, and for 0 a tiny number; the square of its reciprocal, over that of a gap, must be finite."""
+    tiny = 2.0**-40 if x.dtype == jnp.float32 else 2.0**-200
     zero = x == 0
     return jnp.where(zero, tiny, jnp.sqrt(jnp.where(zero, 1, x)))
 

@@ -282,7 +282,8 @@ def _normalised(weights: Array | None, x: Array) -> Array:
     weights = jnp.broadcast_to(weights, x.shape[:-1])
     weights = jnp.where((weights >= 0) & (weights < jnp.inf), weights, jnp.nan)
     largest = jnp.max(weights, axis=-1, keepdims=True)  # over it the sum cannot overflow; 0 / 0 where all are 0
-    weights = weights / largest
+    shift = jnp.where(largest > 1, 2.0**-64, 1).astype(weights.dtype)  # compiled code takes 1 / 3e38 for 0
+    weights = (weights * shift) / (largest * shift)
     return (weights / jnp.sum(weights, axis=-1, keepdims=True))[..., None]
 
 

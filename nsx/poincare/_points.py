@@ -102,6 +102,12 @@ def _fixed_point_sum(terms: list[Array], small: list[Array], scale: Array) -> tu
 def _gap(x: Array, c: Array) -> Array:
     """1 - c|x|^2 with an error of about eps^2: the squares are summed in fixed point, their halves exact."""
     kind = jnp.finfo(x.dtype)
+
+    # c below this has a lower half that is no normal number: count lengths in larger units
+    small = c < kind.tiny / kind.eps
+    x = x * jnp.where(small, 2.0**-32, 1).astype(x.dtype)
+    c = c * jnp.where(small, 2.0**64, 1).astype(x.dtype)
+
     top = jnp.asarray(2.0 ** (kind.nmant - 1), x.dtype)
     x = x * jnp.where(c == 0, 0, 1).astype(x.dtype)  # at c = 0 the square of x may overflow, and 0 times it be NaN
 
