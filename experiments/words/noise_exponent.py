@@ -169,16 +169,16 @@ def predicted_change(table: np.ndarray) -> np.ndarray:
     return (1 - EXPONENTS[:, None]) * log_p + log_z - np.log(NEGATIVES)
 
 
-def noise_law(table: np.ndarray) -> np.ndarray:
+def noise_law(table: np.ndarray, exponents: np.ndarray = EXPONENTS) -> np.ndarray:
     """P_alpha(c) for every exponent, `(exponents, n)`."""
-    weight = _tables.joint_by_hand(table).sum(axis=0) ** EXPONENTS[:, None]
+    weight = _tables.joint_by_hand(table).sum(axis=0) ** exponents[:, None]
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def share_where_push_meets_pull(table: np.ndarray) -> np.ndarray:
+def share_where_push_meets_pull(table: np.ndarray, exponents: np.ndarray = EXPONENTS) -> np.ndarray:
     """Each context's share of the push at the optimum, `(exponents, n)`."""
     joint = _tables.joint_by_hand(table)
-    noise = NEGATIVES * joint.sum(axis=1)[None, :, None] * noise_law(table)[:, None, :]
+    noise = NEGATIVES * joint.sum(axis=1)[None, :, None] * noise_law(table, exponents)[:, None, :]
     push = (joint * noise / (joint + noise)).sum(axis=1)
     return push / push.sum(axis=1, keepdims=True)
 
@@ -281,14 +281,14 @@ def what_the_noise_adds(ax: Axes, data: Data) -> None:
 
 def who_is_pushed(ax: Axes, data: Data) -> None:
     """Share of the push that falls on the rarer half of the contexts: at the start as the noise says, at the optimum
-    nearer to what the data say (dashed: predicted at the same exponents).
+    nearer to what the data say (dashed: predicted).
     """
     table = data.planted.table
     rare = np.argsort(log_frequency(data))[: len(table) // 2]
     shares = {"at the start": data.planted.share_at_start, "at the optimum": data.planted.share_at_optimum}
-    laws = {"at the start": noise_law(table), "at the optimum": share_where_push_meets_pull(table)}
+    laws = {"at the start": noise_law, "at the optimum": share_where_push_meets_pull}
     for name, share in shares.items():
-        ax.plot(EXPONENTS, laws[name][:, rare].sum(axis=1), color="black", linestyle=(0, (4, 2)), linewidth=1, zorder=2)
+        theory_line(ax, lambda a, law=laws[name]: law(table, a)[:, rare].sum(axis=1), 0, 1)
         measured_points(ax, EXPONENTS, share[:, rare].sum(axis=1), name=name)
     ax.set(title="Push on the rarer half", xlabel=r"noise exponent $\alpha$", ylabel="share of the push")
 

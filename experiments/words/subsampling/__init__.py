@@ -205,7 +205,7 @@ def dropping_begins_at_a_fixed_multiple_of_t(data: Data) -> Check:
 
 
 def frequent_words_are_dropped_more(data: Data) -> Check:
-    """The probability of being dropped never falls with frequency, and is above nine tenths at a hundred times t."""
+    """The probability of being dropped never falls with frequency, and is .89 at a hundred times t."""
     rises = np.min(np.diff(1 - data.formula.probability, axis=1))
     most = np.min(1 - data.formula.probability[:, -1]) - 0.88
     return at_least(0, [rises, most], because="1 - (1/10 + 1/100) is .89 at f = 100 t", sentence=0)
